@@ -1,0 +1,88 @@
+"""What a step sees: the protocol of its context.
+
+The engine implements it; steps and providers know only this. It lies in `flow` so that the steps
+need not know the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+from uuid import UUID
+
+T = TypeVar("T")
+
+
+class StepLog(Protocol):
+    """A structured log, bound to the job and the step. Never pass personal data or payloads."""
+
+    def debug(self, event: str, **fields: Any) -> None: ...
+    def info(self, event: str, **fields: Any) -> None: ...
+    def warning(self, event: str, **fields: Any) -> None: ...
+
+
+class StepContext(Protocol):
+    """The hands of a running step."""
+
+    @property
+    def job_id(self) -> UUID: ...
+
+    @property
+    def step(self) -> str: ...
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first try; error attempts and crash attempts both count."""
+        ...
+
+    @property
+    def now(self) -> datetime:
+        """The database's time when this attempt started (aware, UTC); the same for the whole attempt."""
+        ...
+
+    @property
+    def log(self) -> StepLog: ...
+
+    def use(self, kind: type[T]) -> T:
+        """Return the resource of this type that the worker was given.
+
+        Raises:
+            DefinitionError: the step did not declare it in `needs`.
+        """
+        ...
+
+    async def call(self, name: str, fn: Callable[[], Awaitable[T]], *, returns: type[T] | None = None) -> T:
+        """Do `fn` once and remember its answer, over retries and crashes of this step.
+
+        `name` is unique within the step (a second use of a name is a second call, counted in order).
+        The answer must be JSON, a dataclass or a pydantic model; `returns` rebuilds it from memory.
+        A call that raises is not remembered.
+        """
+        ...
+
+    async def run_in_process(self, fn: Callable[..., T], *args: Any) -> T:
+        """Run a module-level function in a child process that is killed on time-out or cancel.
+
+        Arguments and result are pickled. For CPU-bound work and for parsers that may crash.
+
+        Raises:
+            ChildProcessDiedError: the child ended without an answer (a segmentation fault, the OOM killer).
+        """
+        ...
+
+    def warn(self, code: str, message: str, *, subject: str | None = None, partial: bool = True) -> None:
+        """Add a warning to the job; with `partial` the step counts as degraded and the job as partial."""
+        ...
+
+    def progress(self, fraction: float) -> None:
+        """Tell how far the step is (0-1); shown at the next commit."""
+        ...
+
+    def metadata(self, **values: Any) -> None:
+        """Merge values into the job's metadata; written with the step's outcome."""
+        ...
+
+    async def heartbeat(self, details: Any = None) -> None:
+        """Say that the step is alive, and raise if it was cancelled or its lease is lost."""
+        ...

@@ -1,0 +1,214 @@
+"""Connections to Postgres, and the one edge where its errors become ours.
+
+`Pool` lends connections for short work and opens dedicated ones for the worker's claim, flush and
+presence. JSON travels as text: callers use orjson, since a codec in the driver costs more than the
+parsing. Nothing here depends on session state, so it works behind a transaction-mode pooler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any, TypeAlias
+
+import asyncpg
+
+from rkyc.errors import (
+    DatabaseConnectionError,
+    StoreUnavailableError,
+    StoreUnsuitableError,
+)
+from rkyc.store.statements import Statement
+
+# A pooled proxy and a dedicated connection have the same methods.
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+Record: TypeAlias = asyncpg.Record
+
+POSTGRES_VERSION_MIN = 15
+
+# What says "the connection is gone, the answer of what was under way is unknown".
+LOST_CONNECTION: tuple[type[BaseException], ...] = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,  # "connection is closed", "connection was closed in the middle of operation"
+    asyncpg.InternalClientError,  # "cannot switch to state …": a connection killed in mid-operation
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    OSError,
+)
+# Server answers that a later try may not give.
+_TRY_LATER: tuple[type[BaseException], ...] = (
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,  # a fail-over: this server is now the standby
+)
+
+
+@contextlib.contextmanager
+def translate_errors() -> Iterator[None]:
+    """Turn the driver's connection errors into `DatabaseConnectionError`, which a step may retry.
+
+    Everything else (a constraint, a bad value) passes as it is: it says something about the data.
+    """
+    try:
+        yield
+    except (*LOST_CONNECTION, *_TRY_LATER) as error:
+        raise DatabaseConnectionError(
+            f"the database connection failed ({type(error).__name__}): tried again by the retry policy",
+            {"original_error": type(error).__name__},
+        ) from error
+
+
+class Pool:
+    """Lends connections; opens dedicated ones.
+
+    Make it with `Pool.open`; close it with `close`.
+    """
+
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], dsn: str, settings: dict[str, Any]) -> None:
+        self._pool = pool
+        self._settings = settings
+        self.dsn = dsn
+
+    @classmethod
+    async def open(
+        cls,
+        dsn: str,
+        *,
+        size_max: int = 10,
+        application_name: str = "rkyc",
+        statement_cache_size: int = 256,
+        connect_timeout_s: float = 10.0,
+    ) -> Pool:
+        """Connect and check that the server can serve.
+
+        `statement_cache_size=0` is for PgBouncer below 1.21.
+
+        Raises:
+            StoreUnavailableError: not reached.
+            StoreUnsuitableError: wrong password, no such database, too old.
+        """
+        settings: dict[str, Any] = {
+            "dsn": dsn,
+            "timeout": connect_timeout_s,
+            "statement_cache_size": statement_cache_size,
+            "server_settings": {"application_name": application_name},
+        }
+        pool = asyncpg.create_pool(min_size=0, max_size=size_max, init=_check_version, **settings)
+        self = cls(pool, dsn, settings)
+        with translate_connect_errors(dsn):
+            await pool
+            try:
+                async with pool.acquire():
+                    pass
+            except BaseException:
+                pool.terminate()
+                raise
+        return self
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Lend a connection in autocommit mode.
+
+        Raises:
+            DatabaseConnectionError: lost or not to be had; try later.
+        """
+        with translate_errors():
+            async with self._pool.acquire() as conn:
+                yield conn
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Lend a connection inside a transaction that commits at the end of the block."""
+        async with self.connection() as conn, conn.transaction():
+            yield conn
+
+    async def dedicated(self, *, dsn: str | None = None, application_name: str | None = None) -> Connection:
+        """Open a connection of the caller's own, which the caller closes.
+
+        Raises:
+            StoreUnavailableError, StoreUnsuitableError
+        """
+        settings = dict(self._settings)
+        if dsn is not None:
+            settings["dsn"] = dsn
+        if application_name is not None:
+            settings["server_settings"] = {"application_name": application_name}
+        with translate_connect_errors(settings["dsn"]):
+            return await asyncpg.connect(**settings)
+
+    async def close(self) -> None:
+        """Close all, waiting at most 5 s for the ones that are lent."""
+        try:
+            await asyncio.wait_for(self._pool.close(), 5)
+        except (TimeoutError, *LOST_CONNECTION):
+            self._pool.terminate()
+
+
+async def _check_version(conn: Connection) -> None:
+    version = conn.get_server_version()
+    if version.major < POSTGRES_VERSION_MIN:
+        raise StoreUnsuitableError(
+            f"Postgres {version.major} is too old: rkyc needs {POSTGRES_VERSION_MIN} or newer. "
+            "Point RKYC_DSN at a newer server, or unset it to use the embedded one."
+        )
+
+
+@contextlib.contextmanager
+def translate_connect_errors(dsn: str) -> Iterator[None]:
+    """Turn what goes wrong while connecting into a message that says what to do, without the password."""
+    place = describe_dsn(dsn)
+    try:
+        yield
+    except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError) as error:
+        raise StoreUnsuitableError(f"Postgres at {place} refused the login: check user and password in RKYC_DSN") from error
+    except asyncpg.InvalidCatalogNameError as error:
+        raise StoreUnsuitableError(
+            f"Postgres at {place} has no such database: create it (createdb) or correct RKYC_DSN"
+        ) from error
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise StoreUnsuitableError(
+            f"the role at {place} may not connect: GRANT CONNECT ON DATABASE to it, or use another role"
+        ) from error
+    except (ValueError, asyncpg.ClientConfigurationError, ssl.SSLError) as error:
+        raise StoreUnsuitableError(
+            f"RKYC_DSN can't be used ({error}); expected postgresql://user:password@host:port/database"
+        ) from error
+    except (*LOST_CONNECTION, *_TRY_LATER, TimeoutError) as error:
+        raise StoreUnavailableError(
+            f"Postgres at {place} can't be reached ({type(error).__name__}): is it running, and is RKYC_DSN right?"
+        ) from error
+
+
+def describe_dsn(dsn: str) -> str:
+    """Say where a DSN points, without user's secret: `host:port/database`."""
+    rest = dsn.split("://", 1)[-1]
+    rest = rest.rsplit("@", 1)[-1]
+    return rest.split("?", 1)[0] or "the local socket"
+
+
+async def fetch(conn: Connection, statement: Statement, **values: Any) -> list[Record]:
+    """Run a statement with named values and return its rows."""
+    rows: list[Record] = await conn.fetch(statement.text, *statement.args(**values))
+    return rows
+
+
+async def fetch_row(conn: Connection, statement: Statement, **values: Any) -> Record | None:
+    """Run a statement and return its first row, or None."""
+    return await conn.fetchrow(statement.text, *statement.args(**values))
+
+
+async def fetch_value(conn: Connection, statement: Statement, **values: Any) -> Any:
+    """Run a statement and return the first column of its first row, or None."""
+    return await conn.fetchval(statement.text, *statement.args(**values))
+
+
+async def execute_many(conn: Connection, statement: Statement, rows: Sequence[dict[str, Any]]) -> None:
+    """Run a statement once for each row of named values, in one round trip."""
+    await conn.executemany(statement.text, [statement.args(**row) for row in rows])
