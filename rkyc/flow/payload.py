@@ -1,0 +1,102 @@
+"""JSON in and out, exactly.
+
+orjson is the fast path, but it turns integers above 64 bits into floats and refuses to write them,
+and it writes NaN as null. What it can't carry exactly goes through the standard library; what
+Postgres can't hold is refused here, where one job fails, and not in a group commit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+from typing import Any
+
+import orjson
+import pydantic
+
+from rkyc.errors import InvalidInputError, OutputInvalidError
+
+# Above this a payload goes to a blob; `rkyc.enqueue` refuses twice as much.
+INLINE_BYTES_MAX = 1_000_000
+
+# A run of digits that may exceed 64 bits or the exactness of a double, or an exponent of three digits.
+_BIG_NUMBER = re.compile(r"[0-9]{16}|[0-9][eE]\+?[0-9]{3}")
+
+
+def decode(text: str | bytes | None) -> Any:
+    """Parse JSON that Postgres gave.
+
+    Raises:
+        InvalidInputError: a number too large for any float (1e400).
+    """
+    if text is None:
+        return None
+    if _BIG_NUMBER.search(text if isinstance(text, str) else text.decode()):
+        return json.loads(text, parse_float=_exact_float)
+    return orjson.loads(text)
+
+
+def _exact_float(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise InvalidInputError(f"the number {digits[:40]} is too large: expected at most 1.8e308; send it as a string")
+    return value
+
+
+def encode(value: Any) -> str:
+    """Write JSON for Postgres; dataclasses and pydantic models become objects.
+
+    Raises:
+        OutputInvalidError: not JSON, NaN or infinite, or a NUL character.
+    """
+    try:
+        text = orjson.dumps(value, default=_plain, option=orjson.OPT_NON_STR_KEYS).decode()
+    except orjson.JSONEncodeError:
+        text = _encode_slowly(value)
+    if "\\u0000" in text and _holds_nul(text):
+        raise OutputInvalidError("the value holds a NUL character (\\u0000), which Postgres can't store: remove it")
+    if "null" in text and isinstance(value, dict | list):
+        _encode_slowly(value)  # orjson writes NaN as null; the standard library refuses it
+    return text
+
+
+def _encode_slowly(value: Any) -> str:
+    try:
+        return json.dumps(value, default=_plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise OutputInvalidError(f"the value is not JSON: {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, pydantic.BaseModel):
+        return value.model_dump(mode="json")
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    raise TypeError(f"{type(value).__name__} can't be written as JSON: return dict, list, str, a dataclass or a pydantic model")
+
+
+def _holds_nul(text: str) -> bool:
+    """A backslash before u0000 may itself be escaped; look at the values, which is rare and slow."""
+    stack = [json.loads(text)]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, str) and "\0" in item:
+            return True
+        if isinstance(item, dict):
+            stack.extend(item.keys())
+            stack.extend(item.values())
+        elif isinstance(item, list):
+            stack.extend(item)
+    return False
+
+
+def canonical(value: Any) -> bytes:
+    """Return JSON with sorted keys: the same bytes for the same value; for hashes."""
+    try:
+        return orjson.dumps(value, default=_plain, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+    except orjson.JSONEncodeError:
+        return json.dumps(value, default=_plain, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,130 @@
+"""Pipelines and the registry: what a worker can run.
+
+A pipeline's name, version and step names are a promise to jobs in flight: another graph is another
+version. A registry refuses two pipelines of one name and version.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pydantic
+
+from rkyc.errors import DefinitionError, UnknownPipelineError, ValidationError
+from rkyc.flow.graph import Chain, Graph, Group, Place, compile_graph
+from rkyc.flow.step import Step, describe
+
+_NAME = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
+STANDARD_LANES = ("high", "default", "low")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pipeline:
+    """A named, versioned graph of steps.
+
+    Raises:
+        DefinitionError: at definition, when it can't run as written.
+    """
+
+    name: str
+    version: int
+    steps: Step | Chain | Group
+    title: str = ""
+    graph: Graph = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise DefinitionError(
+                f"pipeline name {self.name!r} can't be used: expected lower-case letters, digits, _ . -, at most 63"
+            )
+        if not isinstance(self.version, int) or not 1 <= self.version < 2**31:
+            raise DefinitionError(f"pipeline {self.name}: version {self.version!r} can't be used: expected a whole number from 1")
+        object.__setattr__(self, "graph", compile_graph(self.steps))
+
+    @property
+    def lanes(self) -> set[str]:
+        """The lanes that steps of this pipeline declare."""
+        return {place.step.lane for place in self.graph.places.values() if place.step.lane}
+
+    def place(self, step: str) -> Place:
+        """Return the place of a step.
+
+        Raises:
+            DefinitionError: no such step in this version.
+        """
+        try:
+            return self.graph.places[step]
+        except KeyError:
+            raise DefinitionError(
+                f"pipeline {self.name}@{self.version} has no step {step!r}: expected one of {', '.join(self.graph.places)}"
+            ) from None
+
+    def check_input(self, value: Any) -> None:
+        """Check a job's input against the first step's declared type.
+
+        Raises:
+            ValidationError: it does not fit.
+        """
+        for want in self.graph.places[self.graph.first].step.wanted:
+            if want.name in ("input", "job") and want.model is not None:
+                try:
+                    want.model.validate_python(value)
+                except pydantic.ValidationError as error:
+                    raise ValidationError(f"input of {self.name} has a wrong shape: {describe(error)}") from error
+
+
+class Registry:
+    """The pipelines of a process, by name and version."""
+
+    def __init__(self, pipelines: Iterable[Pipeline] = ()) -> None:
+        self._by_key: dict[tuple[str, int], Pipeline] = {}
+        for pipeline in pipelines:
+            self.add(pipeline)
+
+    def add(self, pipeline: Pipeline) -> None:
+        """Add one.
+
+        Raises:
+            DefinitionError: name and version are taken.
+        """
+        key = (pipeline.name, pipeline.version)
+        if key in self._by_key:
+            raise DefinitionError(f"pipeline {pipeline.name}@{pipeline.version} is registered twice: give it another version")
+        self._by_key[key] = pipeline
+
+    def merge(self, other: Registry) -> Registry:
+        """Return a registry with the pipelines of both."""
+        return Registry([*self, *other])
+
+    def get(self, name: str, version: int) -> Pipeline | None:
+        """Return the pipeline, or None when this process does not serve it."""
+        return self._by_key.get((name, version))
+
+    def latest(self, name: str) -> Pipeline:
+        """Return the newest version of a pipeline.
+
+        Raises:
+            UnknownPipelineError: none of that name.
+        """
+        versions = [pipeline for pipeline in self if pipeline.name == name]
+        if not versions:
+            names = ", ".join(sorted({pipeline.name for pipeline in self})) or "none"
+            raise UnknownPipelineError(f"no pipeline is called {name!r}: expected one of {names}; --app MODULE:REGISTRY adds yours")
+        return max(versions, key=lambda pipeline: pipeline.version)
+
+    @property
+    def lanes(self) -> list[str]:
+        """The three standard lanes, then those that steps declare."""
+        declared = set().union(*(pipeline.lanes for pipeline in self)) - set(STANDARD_LANES)
+        return [*STANDARD_LANES, *sorted(declared)]
+
+    def __iter__(self) -> Iterator[Pipeline]:
+        return iter(self._by_key.values())
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+

@@ -1,0 +1,68 @@
+"""When a failed attempt is tried again: policies as values.
+
+Pure: `delay_s` takes the random number. Exponential with full jitter: the delay is drawn evenly
+from zero to the cap of that attempt, so that a crowd of failed steps does not come back at once.
+Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rkyc.errors import DefinitionError, RkycError
+
+# Error codes that no policy may retry, whatever the class of the error says.
+NEVER_RETRY = frozenset({"CONTENT_POLICY", "POISON", "DEADLINE_EXCEEDED", "OUTPUT_INVALID", "VALIDATION_ERROR"})
+DELAY_S_CAP = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often and how soon a step is tried again.
+
+    `max_attempts` counts the first try: 4 means three retries. Delays are in seconds:
+    attempt n waits up to `initial_s * base ** (n - 1)`, never above `max_s`, but at least
+    as long as the other side asked (Retry-After). `jitter=False` is for tests.
+    """
+
+    max_attempts: int = 4
+    initial_s: float = 1.0
+    base: float = 2.0
+    max_s: float = DELAY_S_CAP
+    jitter: bool = True
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.max_attempts <= 1000 and self.initial_s >= 0 and self.base >= 1 and self.max_s >= 0):
+            raise DefinitionError(
+                f"retry policy {self} can't be used: expected 1 <= max_attempts <= 1000, initial_s >= 0, base >= 1, max_s >= 0"
+            )
+
+    def delay_s(self, error_attempts: int, random: float, retry_after_s: float | None = None) -> float:
+        """Return the seconds to wait after the n-th error attempt (from 1); `random` lies in [0, 1)."""
+        # The exponent is bounded first: 2.0 ** 2000 would overflow.
+        cap = min(self.max_s, self.initial_s * self.base ** min(error_attempts - 1, 64))
+        delay = cap * random if self.jitter else cap
+        return max(delay, retry_after_s or 0.0)
+
+    def allows(self, error: BaseException, error_attempts: int) -> bool:
+        """Return whether another attempt follows this error, the n-th of its step (from 1)."""
+        if not isinstance(error, RkycError) or not error.retryable or error.error_code in NEVER_RETRY:
+            return False
+        return error_attempts < self.max_attempts
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Limits of a step in seconds; None is no limit.
+
+    `start_to_close` bounds one attempt (then it is cancelled and retried by the policy);
+    `total` bounds all attempts from the first start, waits included (then the step fails).
+    """
+
+    start_to_close: float | None = None
+    total: float | None = None
+
+    def __post_init__(self) -> None:
+        for value in (self.start_to_close, self.total):
+            if value is not None and value <= 0:
+                raise DefinitionError(f"time limit {value} can't be used: expected seconds > 0 or None")

@@ -1,0 +1,113 @@
+"""The states of a job and of a step, and the moves between them.
+
+This table is the only definition: `docs/state_machine.md` is rendered from it and compared by a
+test, the SQL domain `rkyc.job_state` holds the same values, and each moving statement names its
+move in a `-- from -> to` comment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class JobState(StrEnum):
+    """Exactly five; the database refuses a sixth."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_terminal(self) -> bool:
+        """True when no worker will touch the job again by itself."""
+        return self in _TERMINAL
+
+
+class StepState(StrEnum):
+    """The state of one step of a job; `degraded` is a flag beside it."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    CANCELLED = "cancelled"
+
+
+class WaitReason(StrEnum):
+    """Why a pending job does not run."""
+
+    QUEUED = "queued"
+    SCHEDULED = "scheduled"
+    RETRY_BACKOFF = "retry_backoff"
+    SLEEP = "sleep"
+    NO_WORKER = "no_worker"
+    VERSION_BLOCKED = "version_blocked"
+    SUSPECT = "suspect"
+
+
+_TERMINAL = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED})
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One arrow: who makes it, and the table rows that make it true."""
+
+    source: JobState | None
+    target: JobState
+    by: str
+    rows: str
+
+
+MOVES: tuple[Move, ...] = (
+    Move(None, JobState.PENDING, "enqueue", "insert job, insert ready or scheduled"),
+    Move(JobState.PENDING, JobState.RUNNING, "claim", "ready -> running, with a fence"),
+    Move(JobState.RUNNING, JobState.RUNNING, "advance", "insert checkpoint; the lease stays"),
+    Move(JobState.RUNNING, JobState.PENDING, "retry", "running -> scheduled, insert event"),
+    Move(JobState.RUNNING, JobState.PENDING, "release", "running -> ready; the attempt is not charged"),
+    Move(JobState.RUNNING, JobState.PENDING, "reclaim", "running -> ready of a worker that died; a crash is charged"),
+    Move(JobState.PENDING, JobState.PENDING, "promote", "scheduled -> ready when due"),
+    Move(JobState.PENDING, JobState.PENDING, "park", "ready -> waiting: no worker here serves the version, or a suspect"),
+    Move(JobState.RUNNING, JobState.COMPLETED, "finish", "running -> history"),
+    Move(JobState.RUNNING, JobState.FAILED, "fail", "running -> history and dead_letter; siblings end with it"),
+    Move(JobState.PENDING, JobState.FAILED, "expire", "a deadline passed, or three crashes alone: -> history"),
+    Move(JobState.PENDING, JobState.CANCELLED, "cancel", "ready, scheduled or waiting -> history"),
+    Move(JobState.RUNNING, JobState.CANCELLED, "cancel", "running -> history; the executor is told"),
+    Move(JobState.FAILED, JobState.PENDING, "retry by a person", "history -> ready at the steps that were left"),
+    Move(JobState.CANCELLED, JobState.PENDING, "retry by a person", "history -> ready at the steps that were left"),
+)
+
+
+def can_move(source: JobState, target: JobState) -> bool:
+    """Return whether some move leads from one state to the other."""
+    return any(move.source is source and move.target is target for move in MOVES)
+
+
+def render_markdown() -> str:
+    """Return `docs/state_machine.md`: the drawing and the table of moves."""
+    lines = [
+        "# The state machine of a job",
+        "",
+        "Generated from `rkyc/flow/states.py` by `python -m rkyc.flow.states`; a test compares the two.",
+        "",
+        "A job's state is which tables hold its rows: `history` says how it ended; else it is `running` while any",
+        "of its tasks stands in `running`; else it is `pending`, and `wait_reason` says why.",
+        "",
+        "```mermaid",
+        "stateDiagram-v2",
+    ]
+    for move in MOVES:
+        lines.append(f"    {move.source.value if move.source else '[*]'} --> {move.target.value}: {move.by}")
+    lines += [f"    {state.value} --> [*]" for state in JobState if state.is_terminal]
+    lines += ["```", "", "| from | to | move | rows |", "|---|---|---|---|"]
+    for move in MOVES:
+        lines.append(f"| {move.source.value if move.source else ''} | {move.target.value} | {move.by} | {move.rows} |")
+    lines += ["", "Reasons why a pending job waits: " + ", ".join(f"`{reason.value}`" for reason in WaitReason) + ".", ""]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(render_markdown(), end="")

@@ -1,0 +1,214 @@
+"""What a step is: an async function from input to output, with a declared policy.
+
+`@step` reads the function once, at definition: which outputs it wants (by parameter names), which
+types it takes and gives. A step knows nothing of queues. It may run twice; `save` runs once, inside
+the transaction that commits the checkpoint.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import typing
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeAlias, overload
+
+import pydantic
+
+from rkyc.errors import DefinitionError, OutputInvalidError, ValidationError
+from rkyc.flow.retry import RetryPolicy, Timeouts
+
+StepFunction: TypeAlias = Callable[..., Awaitable[Any]]
+SaveFunction: TypeAlias = Callable[[Any, Any], Awaitable[None]]
+
+STEP_NAME = re.compile(r"[a-z_][a-z0-9_.-]{0,62}")
+# What a lane may be called; high, default and low are always there.
+LANE_NAME = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Wanted:
+    """One parameter of a step: the name it is passed by, and the type it is checked against."""
+
+    name: str
+    model: pydantic.TypeAdapter[Any] | None
+    hint: Any = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """A function with its policy. `@step` makes one; `named` gives the same step another name."""
+
+    name: str
+    fn: StepFunction
+    retry: RetryPolicy
+    timeouts: Timeouts
+    lane: str | None
+    limits: tuple[str, ...]
+    needs: tuple[type, ...]
+    save: SaveFunction | None
+    optional: bool
+    share: float | None
+    concurrency: int | None
+    wanted: tuple[Wanted, ...]
+    output: Wanted
+    task_name: str
+
+    def named(self, name: str) -> Step:
+        """Return the same step under another name, for a second place in a pipeline."""
+        return dataclasses.replace(self, name=check_name(name))
+
+    def with_policy(self, **changes: Any) -> Step:
+        """Return the step with other `retry`, `timeouts`, `limits`, `lane` or `concurrency`."""
+        return dataclasses.replace(self, **changes)
+
+    def check_output(self, output: Any) -> Any:
+        """Return the output as its declared type.
+
+        Raises:
+            OutputInvalidError: the function returned something else than it declared.
+        """
+        if self.output.model is None or isinstance(output, pydantic.BaseModel):
+            return output
+        try:
+            return self.output.model.validate_python(output)
+        except pydantic.ValidationError as error:
+            raise OutputInvalidError(f"step {self.name} returned a wrong shape: {describe(error)}") from error
+
+    def read_arguments(self, outputs: dict[str, Any]) -> dict[str, Any]:
+        """Validate what the step takes; `outputs` holds `input`, `job` and earlier outputs by step name.
+
+        Raises:
+            ValidationError: a value has not the declared shape; permanent.
+        """
+        arguments = {}
+        for want in self.wanted:
+            value = outputs[want.name]
+            if want.model is not None:
+                try:
+                    value = want.model.validate_python(value)
+                except pydantic.ValidationError as error:
+                    raise ValidationError(f"step {self.name}: {want.name} has a wrong shape: {describe(error)}") from error
+            arguments[want.name] = value
+        return arguments
+
+
+def describe(error: pydantic.ValidationError) -> str:
+    """Say in one line what did not fit, by place, without the values."""
+    parts = [f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg']}" for e in error.errors(include_input=False)[:5]]
+    more = error.error_count() - len(parts)
+    return "; ".join(parts) + (f"; and {more} more" if more > 0 else "")
+
+
+def check_name(name: str) -> str:
+    """Return the name if a step may be called so.
+
+    Raises:
+        DefinitionError: other characters, too long, or a reserved word.
+    """
+    if not STEP_NAME.fullmatch(name) or name in ("input", "job", "ctx"):
+        raise DefinitionError(
+            f"step name {name!r} can't be used: expected lower-case letters, digits, _ . -, at most 63, and not input, job or ctx"
+        )
+    return name
+
+
+@overload
+def step(fn: StepFunction, /) -> Step: ...
+@overload
+def step(
+    *,
+    name: str | None = ...,
+    lane: str | None = ...,
+    retry: RetryPolicy = ...,
+    timeouts: Timeouts = ...,
+    limits: Iterable[str] = ...,
+    needs: Iterable[type] = ...,
+    save: SaveFunction | None = ...,
+    optional: bool = ...,
+    share: float | None = ...,
+    concurrency: int | None = ...,
+    task_name: str | None = ...,
+) -> Callable[[StepFunction], Step]: ...
+def step(
+    fn: StepFunction | None = None,
+    /,
+    *,
+    name: str | None = None,
+    lane: str | None = None,
+    retry: RetryPolicy | None = None,
+    timeouts: Timeouts | None = None,
+    limits: Iterable[str] = (),
+    needs: Iterable[type] = (),
+    save: SaveFunction | None = None,
+    optional: bool = False,
+    share: float | None = None,
+    concurrency: int | None = None,
+    task_name: str | None = None,
+) -> Step | Callable[[StepFunction], Step]:
+    """Make a step of an async function `(ctx, input, …) -> output`.
+
+    `lane`: run on workers of that lane. `limits`: named resources, bounded together with all
+    steps that name them. `concurrency`: at most so many of this step at once in a process.
+    `needs`: types that `ctx.use` may ask for. `save(conn, output)`: rows that land exactly once.
+    `optional`: a permanent failure degrades the job instead of failing it. `share`: the step's
+    part of the progress bar, in points; equal parts without it.
+
+    Raises:
+        DefinitionError: the function can't be a step; says why.
+    """
+
+    def make(function: StepFunction) -> Step:
+        wanted, output = _read_signature(function)
+        if lane is not None and not LANE_NAME.fullmatch(lane):
+            raise DefinitionError(f"lane {lane!r} can't be used: expected lower-case letters, digits, _ . -, at most 63")
+        return Step(
+            name=check_name(name or function.__name__),
+            fn=function,
+            retry=retry or RetryPolicy(),
+            timeouts=timeouts or Timeouts(),
+            lane=lane,
+            limits=tuple(limits),
+            needs=tuple(needs),
+            save=save,
+            optional=optional,
+            share=share,
+            concurrency=concurrency,
+            wanted=wanted,
+            output=output,
+            task_name=task_name or function.__name__,
+        )
+
+    return make(fn) if fn is not None else make
+
+
+def _read_signature(function: StepFunction) -> tuple[tuple[Wanted, ...], Wanted]:
+    label = getattr(function, "__qualname__", repr(function))
+    if not inspect.iscoroutinefunction(function):
+        raise DefinitionError(
+            f"step {label} is not `async def`: write it so, and put blocking or CPU-bound work into "
+            "`await ctx.run_in_process(function, …)`"
+        )
+    parameters = list(inspect.signature(function).parameters.values())
+    if not parameters:
+        raise DefinitionError(f"step {label} takes no ctx: expected `async def {label}(ctx, input, …)`")
+    for parameter in parameters:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+            raise DefinitionError(f"step {label} has *{parameter.name}: name each earlier step that it wants")
+    hints = typing.get_type_hints(function)
+    wanted = tuple(Wanted(p.name, _model_of(hints.get(p.name)), hints.get(p.name)) for p in parameters[1:])
+    return wanted, Wanted("return", _model_of(hints.get("return")), hints.get("return"))
+
+
+def _model_of(hint: Any) -> pydantic.TypeAdapter[Any] | None:
+    """Return a validator where there is something to check: a plain dict stays on the fast path."""
+    if hint in (None, type(None), Any, inspect.Parameter.empty):
+        return None
+    origin = typing.get_origin(hint) or hint
+    if origin is dict and typing.get_args(hint) in ((), (str, Any)):
+        return _DICT
+    return pydantic.TypeAdapter(hint)
+
+
+_DICT: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(dict[str, Any])
