@@ -43,6 +43,8 @@ Summary = Annotated[str, StringConstraints(min_length=1, max_length=SUMMARY_CHAR
 # Never stripped nor normalised: a quote is compared with its source character by character.
 Quote = Annotated[str, StringConstraints(min_length=1, max_length=QUOTE_CHARS_MAX)]
 Lang = Literal["ko", "en"]
+# `signal:ID`, `snapshot:POINTER`, `doc:FILE NAME:PAGE` or `url:URL`.
+Citation = Annotated[str, StringConstraints(pattern=r"^(signal|snapshot|doc|url):.")]
 
 
 def _check_file_name(name: str) -> str:
@@ -276,10 +278,10 @@ class IndexOut(Model):
 
 
 class Sentence(Model):
-    """A sentence of the insight; `citations` are ids of risk signals."""
+    """A sentence of the insight, with what it stands on."""
 
     text: str = Field(min_length=1, max_length=600)
-    citations: list[int] = Field(min_length=1)
+    citations: list[Citation] = Field(min_length=1)
 
 
 class Section(Model):
