@@ -14,8 +14,10 @@ from typing import Any
 _HEADER = re.compile(r"^-- name: (\w+)[ \t]*\n", re.MULTILINE)
 _TOKEN = re.compile(
     r"""
-    --[^\n]* | /\*.*?\*/ | '(?:[^']|'')*' | "[^"]*" | \$\$.*?\$\$ | ::    # not parameters
-  | (?<![\w\]\)]):([a-z_]\w*)                                             # a parameter
+    --[^\n]* | /\*.*?\*/ | ::                                          # not parameters: comments, casts,
+  | \b[eE]'(?:[^'\\]|''|\\.)*' | '(?:[^']|'')*' | "[^"]*"               # strings and quoted names,
+  | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$                                    # dollar quotes
+  | (?<![\w\]\)]):(?P<param>[a-z_]\w*)                                 # a parameter
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -30,11 +32,12 @@ class Statement:
         params: list[str] = []
 
         def number(match: re.Match[str]) -> str:
-            if match[1] is None:
+            param = match["param"]
+            if param is None:
                 return match[0]
-            if match[1] not in params:
-                params.append(match[1])
-            return f"${params.index(match[1]) + 1}"
+            if param not in params:
+                params.append(param)
+            return f"${params.index(param) + 1}"
 
         self.name = name
         self.text = f"-- name: {name}\n" + _TOKEN.sub(number, text).strip().rstrip(";")
