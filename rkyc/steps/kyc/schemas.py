@@ -187,13 +187,22 @@ class EvidenceRef(Model):
 class DerivedFigure(Model):
     """A number in a text that is not an input itself but computed from inputs.
 
-    `text` is exactly what the title or summary shows (`387.2%`). `formula` names the computation (see
-    rules/derive.py), `operands` are the snapshot pointers it takes, in order: anyone can compute it again.
+    `text` is exactly what the title or summary shows (`387.2%`); `formula` names the computation and
+    `operands` what it takes, in order: pointers into the snapshot, `previous:` and a pointer into the
+    earlier snapshot, or `as_of`. `rules/derive.py` computes it again (`is_grounded`).
     """
 
     text: str = Field(min_length=1, max_length=40)
     formula: Literal[
-        "ratio_pct", "change_pct", "difference", "sum", "share_pct", "multiple", "days_between", "mean_pct"
+        "value",
+        "ratio_pct",
+        "change_pct",
+        "difference",
+        "sum",
+        "share_pct",
+        "multiple",
+        "days_between",
+        "mean_pct",
     ]
     operands: list[str] = Field(min_length=1, max_length=60)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -160,7 +161,7 @@ async def _replace_evidence(
 ) -> None:
     await conn.execute(_SQL["delete_evidence"].text, risk_signal_id)
     same = ("evidence_type", "ref_type", "ref", "quote", "char_start", "char_end", "similarity", "source_grade",
-            "published_at", "source_file")  # fmt: skip
+            "source_file")  # fmt: skip
     await execute_many(
         conn,
         _SQL["add_evidence"],
@@ -169,8 +170,13 @@ async def _replace_evidence(
                 "risk_signal_id": risk_signal_id,
                 "position": position,
                 "verified": item["check"] or "FAILED",
+                "published_at": _instant(item["published_at"]),
                 **{name: item[name] for name in same},
             }
             for position, item in enumerate(evidence)
         ],
     )
+
+
+def _instant(value: str | datetime | None) -> datetime | None:
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
