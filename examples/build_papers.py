@@ -26,7 +26,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "rkyc" / "examples"
 FONT = Path("/usr/share/fonts/truetype/nanum/NanumGothic.ttf")
-STAMP = dt.datetime(2025, 3, 14, 9, 0, tzinfo=dt.timezone.utc)
+STAMP = dt.datetime(2025, 3, 14, 9, 0, tzinfo=dt.UTC)
 
 
 def main() -> None:
@@ -132,7 +132,13 @@ def _freeze(path: Path, buffer: io.BytesIO) -> None:
 
 
 def write_scan(
-    path: Path, heading: str, subject: str, rows: tuple[tuple[str, str, str], ...], closing: str, *, font: Path
+    path: Path,
+    heading: str,
+    subject: str,
+    rows: tuple[tuple[str, str, str], ...],
+    closing: str,
+    *,
+    font: Path,
 ) -> None:
     """A grey page, laid a little askew as on a scanner's glass; nothing in it but pixels."""
     page = Image.new("L", (1240, 1100), 250)
