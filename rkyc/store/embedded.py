@@ -238,6 +238,9 @@ def _launch(place: Place, settings: Mapping[str, str]) -> int:
     if not (place.data / "PG_VERSION").exists():
         _initialise(place, account, binaries, settings)
     server_process.disown_pid_file(place.data)
+    # No server lives here; the lock file beside its socket may name a pid that does.
+    for leftover in (place.socket, place.socket.with_name(f"{place.socket.name}.lock")):
+        leftover.unlink(missing_ok=True)
     command = [str(binaries / "postgres"), "-D", str(place.data)]
     chosen = {
         **settings,
@@ -319,6 +322,9 @@ async def _stop(place: Place) -> bool:
                 await asyncio.sleep(0.01)
     except TimeoutError:
         return False  # it goes on stopping without us; nothing is lost
+    if place.sockets.parent != place.data.parent:
+        with contextlib.suppress(OSError):
+            place.sockets.rmdir()
     return True
 
 
