@@ -1,0 +1,430 @@
+"""A local server that speaks the vendors' wire protocols, scripted, with a ledger of what was asked.
+
+It answers Anthropic messages and OpenAI chat completions (both as SSE), OpenAI embeddings and
+Perplexity searches. In a test, `VendorWire` plays one behaviour per request, in order; what is left
+unscripted gets a rule's answer or an empty object that fits the request's schema. As a process
+(`python -m tests.support.vendor_wire --port 0 --ledger FILE --script FILE`) it prints its address
+as a JSON line and serves real workers; the ledger has one JSON line per request, written before the
+answer, so that a killed worker's calls are counted too.
+
+The script file: `{"latency_s": 0.0, "rules": [{"match": TEXT, "answer": JSON or TEXT, "latency_s"?}],
+"searches": [{"match": TEXT, "results": […]}]}`; `match` is looked for in the system and user prompt
+(or the query), the first rule that fits answers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import contextlib
+import hashlib
+import json
+import struct
+import sys
+import time
+import zlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from aiohttp import web
+
+from tests.support.schema_filler import fill_schema
+
+
+@dataclass(frozen=True)
+class Say:
+    """Answer with this text, in pieces. `stop` is the vendor's own stop reason."""
+
+    text: str
+    stop: str | None = None
+    refusal: str | None = None
+    pieces: int = 3
+    usage: bool = True
+
+
+@dataclass(frozen=True)
+class Fail:
+    """Answer with a status and an error body of the vendor's shape."""
+
+    status: int
+    code: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    message: str = "scripted failure"
+    body: str | None = None  # sent as it is, in place of a JSON error
+
+
+@dataclass(frozen=True)
+class FailInStream:
+    """Begin a 200 stream, then send an error event."""
+
+    code: str
+    numeric: int | None = None
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Begin a 200 stream, then drop the connection; `politely` ends the body as if it were whole."""
+
+    politely: bool = False
+
+
+@dataclass(frozen=True)
+class Hang:
+    """Never answer: before the head (`after=0`) or after so many pieces."""
+
+    after: int = 0
+
+
+@dataclass(frozen=True)
+class Trickle:
+    """Send a piece every few milliseconds and never end."""
+
+    every_s: float = 0.01
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """A 200 stream or body that is no JSON."""
+
+    raw: bytes = b"\xff{not json"
+
+
+@dataclass(frozen=True)
+class Results:
+    """Search results, or an embedding body, given as it stands."""
+
+    body: dict[str, Any]
+
+
+Behaviour = Say | Fail | FailInStream | Cut | Hang | Trickle | Garbage | Results
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request as it came over the wire."""
+
+    path: str
+    body: dict[str, Any]
+    headers: dict[str, str]
+
+
+class VendorWire:
+    """The server. `async with VendorWire(…) as wire:` gives `wire.url`, without a trailing slash."""
+
+    def __init__(
+        self, *behaviours: Behaviour, script: dict[str, Any] | None = None, ledger: Path | None = None
+    ) -> None:
+        self.behaviours: list[Behaviour] = list(behaviours)
+        self.asked: list[Asked] = []
+        self.url = ""
+        self._script = script or {}
+        self._ledger = ledger
+        self._ending = asyncio.Event()
+
+    @property
+    def openai_url(self) -> str:
+        return f"{self.url}/v1"
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self, port: int = 0) -> None:
+        app = web.Application(client_max_size=64 * 1024 * 1024)
+        app.router.add_post("/v1/messages", self._messages)
+        app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_post("/v1/embeddings", self._embeddings)
+        app.router.add_post("/search", self._search)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", port)
+        await site.start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+
+    async def stop(self) -> None:
+        self._ending.set()
+        await self._runner.cleanup()
+
+    async def _messages(self, request: web.Request) -> web.StreamResponse:
+        body = await self._take(request)
+        prompt = _joined(body.get("system")), _joined(body["messages"])
+        schema = (body.get("output_config") or {}).get("format", {}).get("schema")
+        behaviour = await self._choose("\n".join(prompt), schema)
+        return await self._play(request, behaviour, _Anthropic(body))
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        body = await self._take(request)
+        schema = (body.get("response_format") or {}).get("json_schema", {}).get("schema")
+        behaviour = await self._choose(_joined(body["messages"]), schema)
+        return await self._play(request, behaviour, _OpenAI(body))
+
+    async def _embeddings(self, request: web.Request) -> web.StreamResponse:
+        body = await self._take(request)
+        if self.behaviours:
+            return await self._play(request, self.behaviours.pop(0), _OpenAI(body))
+        await asyncio.sleep(self._script.get("latency_s", 0.0))
+        return web.json_response(embedding_body(body))
+
+    async def _search(self, request: web.Request) -> web.StreamResponse:
+        body = await self._take(request)
+        if self.behaviours:
+            return await self._play(request, self.behaviours.pop(0), _OpenAI(body))
+        await asyncio.sleep(self._script.get("latency_s", 0.0))
+        for rule in self._script.get("searches", ()):
+            if rule["match"] in str(body["query"]):
+                return web.json_response({"id": "search_1", "results": rule["results"]})
+        return web.json_response({"id": "search_1", "results": []})
+
+    async def _take(self, request: web.Request) -> dict[str, Any]:
+        raw = await request.read()
+        body: dict[str, Any] = json.loads(raw)
+        self.asked.append(Asked(request.path, body, {k.lower(): v for k, v in request.headers.items()}))
+        if self._ledger is not None:
+            line = {
+                "n": len(self.asked),
+                "at": time.time(),
+                "path": request.path,
+                "model": body.get("model"),
+                "sha256": hashlib.sha256(raw).hexdigest(),
+                "body": body,
+            }
+            with self._ledger.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        return body
+
+    async def _choose(self, prompt: str, schema: dict[str, Any] | None) -> Behaviour:
+        if self.behaviours:
+            return self.behaviours.pop(0)
+        latency_s = self._script.get("latency_s", 0.0)
+        answer: Any = fill_schema(schema) if schema is not None else "ok"
+        for rule in self._script.get("rules", ()):
+            if rule["match"] in prompt:
+                answer, latency_s = rule["answer"], rule.get("latency_s", latency_s)
+                break
+        await asyncio.sleep(latency_s)
+        return Say(answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False))
+
+    async def _play(
+        self, request: web.Request, behaviour: Behaviour, vendor: _Anthropic | _OpenAI
+    ) -> web.StreamResponse:
+        match behaviour:
+            case Fail():
+                text = behaviour.body or json.dumps(
+                    vendor.error(behaviour.code or "error", behaviour.message)
+                )
+                headers = {vendor.request_id_header: "req_1", **behaviour.headers}
+                return web.Response(
+                    status=behaviour.status, text=text, headers=headers, content_type="application/json"
+                )
+            case Results():
+                return web.json_response(behaviour.body)
+            case Hang(after=0):
+                await self._ending.wait()
+                return web.Response(status=503)
+            case Garbage() if request.path in ("/search", "/v1/embeddings"):
+                return web.Response(body=behaviour.raw, content_type="application/json")
+        response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", vendor.request_id_header: "req_1"}
+        )
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionError):
+            async for chunk in self._chunks(behaviour, vendor):
+                if chunk is None:
+                    assert request.transport is not None
+                    request.transport.abort()
+                    break
+                await response.write(chunk)
+        return response
+
+    async def _chunks(
+        self, behaviour: Behaviour, vendor: _Anthropic | _OpenAI
+    ) -> AsyncIterator[bytes | None]:
+        """Give the bytes of a stream; None drops the connection."""
+        match behaviour:
+            case Say():
+                for chunk in vendor.whole(behaviour):
+                    yield chunk
+            case FailInStream(code=code, numeric=numeric):
+                yield vendor.head()
+                yield vendor.piece("half an ")
+                yield vendor.error_event(code, numeric)
+            case Cut(politely=politely):
+                yield vendor.head()
+                yield vendor.piece("half an ")
+                if not politely:
+                    await asyncio.sleep(0)
+                    yield None
+            case Hang(after=after):
+                yield vendor.head()
+                for _ in range(after):
+                    yield vendor.piece("x")
+                await self._ending.wait()
+            case Trickle(every_s=every_s):
+                yield vendor.head()
+                while not self._ending.is_set():
+                    yield vendor.piece("x")
+                    await asyncio.sleep(every_s)
+            case Garbage(raw=raw):
+                yield vendor.head()
+                yield b"event: content_block_delta\ndata: " + raw + b"\n\n"
+
+
+class _Anthropic:
+    """Server-sent events of /v1/messages."""
+
+    request_id_header = "request-id"
+
+    def __init__(self, body: dict[str, Any]) -> None:
+        self._model = body.get("model")
+        self._tokens_in = _rough_tokens(body)
+
+    def head(self) -> bytes:
+        usage = {"input_tokens": self._tokens_in, "output_tokens": 1, "cache_read_input_tokens": 0}
+        message: dict[str, Any] = {
+            "id": "msg_1",
+            "type": "message",
+            "role": "assistant",
+            "model": self._model,
+            "content": [],
+        }
+        message |= {"stop_reason": None, "stop_sequence": None, "usage": usage}
+        block = {"type": "text", "text": ""}
+        return (
+            _named("message_start", {"message": message})
+            + _named("ping", {})
+            + _named("content_block_start", {"index": 0, "content_block": block})
+        )
+
+    def piece(self, text: str) -> bytes:
+        return _named("content_block_delta", {"index": 0, "delta": {"type": "text_delta", "text": text}})
+
+    def whole(self, say: Say) -> list[bytes]:
+        delta = {"stop_reason": say.stop or "end_turn", "stop_sequence": None}
+        usage = {"output_tokens": len(say.text) // 4 + 1}
+        return [
+            self.head(),
+            *(self.piece(text) for text in _split(say.text, say.pieces)),
+            _named("content_block_stop", {"index": 0}),
+            _named("message_delta", {"delta": delta, "usage": usage}),
+            _named("message_stop", {}),
+        ]
+
+    def error(self, code: str, message: str) -> dict[str, Any]:
+        return {"type": "error", "error": {"type": code, "message": message}, "request_id": "req_1"}
+
+    def error_event(self, code: str, numeric: int | None) -> bytes:
+        return _named("error", {"error": {"type": code, "message": "scripted failure"}})
+
+
+class _OpenAI:
+    """Server-sent events of /v1/chat/completions."""
+
+    request_id_header = "x-request-id"
+
+    def __init__(self, body: dict[str, Any]) -> None:
+        self._model = body.get("model")
+        self._tokens_in = _rough_tokens(body)
+
+    def head(self) -> bytes:
+        return self._chunk({"role": "assistant", "content": ""})
+
+    def piece(self, text: str) -> bytes:
+        return self._chunk({"content": text})
+
+    def whole(self, say: Say) -> list[bytes]:
+        refusal = [self._chunk({"refusal": say.refusal})] if say.refusal else []
+        usage = {"prompt_tokens": self._tokens_in, "completion_tokens": len(say.text) // 4 + 1}
+        usage["total_tokens"] = sum(usage.values())
+        counted = [self._event(self._frame([]) | {"usage": usage})] if say.usage else []
+        return [
+            self.head(),
+            *(self.piece(text) for text in _split(say.text, say.pieces)),
+            *refusal,
+            self._chunk({}, finish=say.stop or "stop"),
+            *counted,
+            b"data: [DONE]\n\n",
+        ]
+
+    def error(self, code: str, message: str) -> dict[str, Any]:
+        return {"error": {"type": code, "code": code, "message": message, "param": None}}
+
+    def error_event(self, code: str, numeric: int | None) -> bytes:
+        error = {"type": code, "code": numeric if numeric is not None else code, "message": "scripted"}
+        return self._event({"error": error})
+
+    def _chunk(self, delta: dict[str, Any], finish: str | None = None) -> bytes:
+        return self._event(self._frame([{"index": 0, "delta": delta, "finish_reason": finish}]))
+
+    def _frame(self, choices: list[Any]) -> dict[str, Any]:
+        frame = {"id": "chatcmpl_1", "object": "chat.completion.chunk", "created": 1, "model": self._model}
+        return frame | {"choices": choices, "usage": None}
+
+    @staticmethod
+    def _event(data: dict[str, Any]) -> bytes:
+        return b"data: " + json.dumps(data, ensure_ascii=False).encode() + b"\n\n"
+
+
+def embedding_body(body: dict[str, Any]) -> dict[str, Any]:
+    """Answer /v1/embeddings: vectors that depend on the text alone, as base64 when so asked."""
+    texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
+    dim = body.get("dimensions") or (3072 if "large" in body["model"] else 1536)
+    rows: list[dict[str, Any]] = []
+    for index, text in enumerate(texts):
+        seed = zlib.crc32(text.encode())
+        floats = [((seed * (i + 1)) % 2001 - 1000) / 1000 for i in range(dim)]
+        packed = base64.b64encode(struct.pack(f"<{dim}f", *floats)).decode()
+        value: Any = packed if body.get("encoding_format") == "base64" else floats
+        rows.append({"object": "embedding", "index": index, "embedding": value})
+    usage = {"prompt_tokens": sum(map(len, texts)) // 4, "total_tokens": sum(map(len, texts)) // 4}
+    return {"object": "list", "data": rows, "model": body["model"], "usage": usage}
+
+
+def _named(event: str, data: dict[str, Any]) -> bytes:
+    payload = json.dumps({"type": event, **data}, ensure_ascii=False)
+    return f"event: {event}\ndata: {payload}\n\n".encode()
+
+
+def _split(text: str, pieces: int) -> list[str]:
+    size = max(1, -(-len(text) // max(1, pieces)))
+    return [text[start : start + size] for start in range(0, len(text), size)]
+
+
+def _joined(content: Any) -> str:
+    """Flatten a prompt: a text, blocks of text, or messages."""
+    if isinstance(content, list):
+        return "\n".join(_joined(item) for item in content)
+    if isinstance(content, dict):
+        return _joined(content.get("content") or content.get("text"))
+    return content or ""
+
+
+def _rough_tokens(body: dict[str, Any]) -> int:
+    return len(_joined(body.get("system")) + _joined(body.get("messages"))) // 4
+
+
+async def _serve(port: int, ledger: Path | None, script: Path | None) -> None:
+    rules = json.loads(script.read_text(encoding="utf-8")) if script is not None else None
+    async with VendorWire(script=rules, ledger=ledger) as wire:
+        print(json.dumps({"event": "ready", "url": wire.url}), flush=True)
+        await asyncio.Event().wait()
+
+
+def main(arguments: list[str]) -> None:
+    """Serve until killed."""
+    parser = argparse.ArgumentParser(prog="vendor_wire")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--ledger", type=Path)
+    parser.add_argument("--script", type=Path)
+    given = parser.parse_args(arguments)
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_serve(given.port, given.ledger, given.script))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
