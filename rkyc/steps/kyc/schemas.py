@@ -34,6 +34,7 @@ from rkyc.steps.kyc.vocabulary import (
 TITLE_CHARS_MAX = 50
 SUMMARY_CHARS_MAX = 200
 QUOTE_CHARS_MAX = 400
+EVIDENCE_MAX = 40
 FILE_BYTES_MAX = 50 * 1024 * 1024
 FILES_MAX = 500
 
@@ -74,16 +75,18 @@ class CorpIn(Model):
     """`corp.json`: who is analysed. `as_of` is the day the analysis looks from; by default the job's day."""
 
     name: str = Field(min_length=1, max_length=200, pattern=r"\S")
-    name_en: str | None = Field(None, max_length=200)
-    aliases: list[Annotated[str, StringConstraints(min_length=1, max_length=200)]] = Field([], max_length=50)
-    biz_no: str | None = Field(None, max_length=40)
-    corp_reg_no: str | None = Field(None, max_length=40)
-    industry_code: str | None = Field(None, max_length=40)
-    ceo_name: str | None = Field(None, max_length=200)
-    country: str | None = Field(None, max_length=40)
-    listed_code: str | None = Field(None, max_length=40)
-    currency: str | None = Field(None, pattern=r"^[A-Z]{3}$")
-    shareholders: list[Shareholder] = Field([], max_length=500)
+    name_en: str | None = Field(default=None, max_length=200)
+    aliases: list[Annotated[str, StringConstraints(min_length=1, max_length=200)]] = Field(
+        default=[], max_length=50
+    )
+    biz_no: str | None = Field(default=None, max_length=40)
+    corp_reg_no: str | None = Field(default=None, max_length=40)
+    industry_code: str | None = Field(default=None, max_length=40)
+    ceo_name: str | None = Field(default=None, max_length=200)
+    country: str | None = Field(default=None, max_length=40)
+    listed_code: str | None = Field(default=None, max_length=40)
+    currency: str | None = Field(default=None, pattern=r"^[A-Z]{3}$")
+    shareholders: list[Shareholder] = Field(default=[], max_length=500)
     as_of: date | None = None
 
 
@@ -103,8 +106,8 @@ class KycInput(Model):
     """
 
     corp: CorpIn
-    files: list[FileRef] = Field([], max_length=FILES_MAX)
-    previous: list[FileRef] = Field([], max_length=FILES_MAX)
+    files: list[FileRef] = Field(default=[], max_length=FILES_MAX)
+    previous: list[FileRef] = Field(default=[], max_length=FILES_MAX)
     lang: Lang = "ko"
 
 
@@ -122,7 +125,7 @@ class SnapshotOut(Model):
     periods: list[str] = []
     statements_class: DataClass
     # Rows for save: see steps/kyc/snapshot.py.
-    pending: Any = Field(None, exclude=True)
+    pending: Any = Field(default=None, exclude=True)
 
 
 class DocumentOut(Model):
@@ -139,7 +142,7 @@ class DocumentOut(Model):
 
 class DocIngestOut(Model):
     documents: list[DocumentOut] = []
-    pending: Any = Field(None, exclude=True)
+    pending: Any = Field(default=None, exclude=True)
 
 
 class ExternalOut(Model):
@@ -150,7 +153,7 @@ class ExternalOut(Model):
     dropped: dict[str, int] = {}
     queries: int = 0
     provider: str
-    pending: Any = Field(None, exclude=True)
+    pending: Any = Field(default=None, exclude=True)
 
 
 class ContextOut(Model):
@@ -160,8 +163,8 @@ class ContextOut(Model):
     token_count: int
     truncated: bool = False
     parts: int = 0
-    similar_cases: list[int] = Field([], max_length=5)
-    pending: Any = Field(None, exclude=True)
+    similar_cases: list[int] = Field(default=[], max_length=5)
+    pending: Any = Field(default=None, exclude=True)
 
 
 class EvidenceRef(Model):
@@ -175,10 +178,10 @@ class EvidenceRef(Model):
     ref_type: RefType
     ref: str = Field(min_length=1, max_length=2000)
     quote: Quote
-    char_start: int | None = Field(None, ge=0)
-    char_end: int | None = Field(None, ge=0)
+    char_start: int | None = Field(default=None, ge=0)
+    char_end: int | None = Field(default=None, ge=0)
     check: EvidenceCheck | None = None
-    similarity: float | None = Field(None, ge=0, le=1)
+    similarity: float | None = Field(default=None, ge=0, le=1)
     source_grade: SourceGrade | None = None
     published_at: datetime | None = None
     source_file: str | None = None
@@ -204,7 +207,7 @@ class DerivedFigure(Model):
         "days_between",
         "mean_pct",
     ]
-    operands: list[str] = Field(min_length=1, max_length=60)
+    operands: list[str] = Field(min_length=1, max_length=2000)
 
 
 class RiskSignalDraft(Model):
@@ -224,7 +227,7 @@ class RiskSignalDraft(Model):
     confidence: Level
     severity: int = Field(ge=1, le=5)
     probability: Level
-    evidence: list[EvidenceRef] = Field(min_length=1, max_length=40)
+    evidence: list[EvidenceRef] = Field(min_length=1, max_length=EVIDENCE_MAX)
     rule_id: str | None = None
     period: str | None = None
     source: str = "rule"
@@ -249,7 +252,7 @@ class DroppedDraft(Model):
 
     title: str
     reason: str = Field(min_length=1, max_length=60)
-    detail: str = Field("", max_length=500)
+    detail: str = Field(default="", max_length=500)
 
 
 class ValidationOut(Model):
@@ -283,7 +286,7 @@ class IndexOut(Model):
     gone: list[int] = []
     indexed: list[IndexedSignal] = []
     embedding_model: str | None = None
-    pending: Any = Field(None, exclude=True)
+    pending: Any = Field(default=None, exclude=True)
 
 
 class Sentence(Model):
@@ -316,4 +319,4 @@ class InsightOut(Model):
     insight: Insight
     published: bool = True
     needs_review: bool = False
-    pending: Any = Field(None, exclude=True)
+    pending: Any = Field(default=None, exclude=True)

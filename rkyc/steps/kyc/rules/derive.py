@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from datetime import date
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Decimal, localcontext
 from typing import Any
 
 from rkyc.steps.kyc.pointers import MISSING, read_number, resolve
@@ -20,6 +20,8 @@ PREVIOUS = "previous:"
 AS_OF = "as_of"
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 _HUNDRED = Decimal(100)
+# Amounts of any size are summed and shown exactly; 28, the default, are too few for absurd input.
+_DIGITS = 200
 
 
 def divide_pct(numbers: Sequence[Decimal]) -> Decimal | None:
@@ -71,7 +73,8 @@ def compute(figure: DerivedFigure, doc: Any, previous: Any, as_of: date) -> Deci
     known = [number for number in numbers if number is not None]
     if len(known) < max(len(numbers), _OPERANDS_MIN.get(figure.formula, 2)):
         return None
-    return _FORMULAS[figure.formula](known)
+    with localcontext(prec=_DIGITS):
+        return _FORMULAS[figure.formula](known)
 
 
 def is_grounded(figure: DerivedFigure, doc: Any, previous: Any, as_of: date) -> bool:
@@ -84,13 +87,15 @@ def is_grounded(figure: DerivedFigure, doc: Any, previous: Any, as_of: date) -> 
     if match is None or exact is None:
         return False
     shown = Decimal(match[0].replace(",", ""))
-    rounded = exact.quantize(Decimal(1).scaleb(shown.as_tuple().exponent), ROUND_HALF_UP)  # type: ignore[arg-type]
+    _, _, decimals = match[0].partition(".")
+    rounded = round_half_up(exact, len(decimals))
     return shown == rounded or (figure.formula == "change_pct" and shown == abs(rounded))
 
 
 def round_half_up(number: Decimal, decimals: int) -> Decimal:
     """Round as people do: half away from zero."""
-    return number.quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP)
+    with localcontext(prec=_DIGITS):
+        return number.quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP)
 
 
 def _read(operand: str, doc: Any, previous: Any) -> Decimal | None:
