@@ -64,6 +64,11 @@ async def find_document(conn: Connection, *, corp_id: int, sha256: str, parser: 
     return await fetch_row(conn, _SQL["find_document"], corp_id=corp_id, sha256=sha256, parser=parser)
 
 
+async def find_read_document(conn: Connection, *, corp_id: int, sha256: str, version: str) -> Record | None:
+    """Return a paper that the parsers of this version have read before, or None."""
+    return await fetch_row(conn, _SQL["find_read_document"], corp_id=corp_id, sha256=sha256, version=version)
+
+
 async def add_document(conn: Connection, row: DocumentRow) -> int:
     """Insert a paper with its pages and return its id; the id of the earlier row when it is known."""
     document_id = await fetch_value(

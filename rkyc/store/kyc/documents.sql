@@ -3,6 +3,13 @@ SELECT id, pages, ocr_pages, doc_type, media_type, lang, warnings
 FROM rkyc.document
 WHERE corp_id = :corp_id AND sha256 = :sha256 AND parser = :parser AND ingest_status = 'DONE'
 
+-- name: find_read_document
+-- A parser is named kind/version: the same bytes always go to the same kind.
+SELECT id, pages, ocr_pages, doc_type, media_type, lang, warnings
+FROM rkyc.document
+WHERE corp_id = :corp_id AND sha256 = :sha256 AND split_part(parser, '/', 2) = :version
+  AND ingest_status = 'DONE'
+
 -- name: add_document
 -- A second run with the same bytes keeps the first one's row.
 INSERT INTO rkyc.document (corp_id, sha256, parser, filename, doc_type, media_type, size_bytes, pages, ocr_pages,

@@ -57,6 +57,7 @@ class AnalysisEventRow:
     event_id: int
     cluster_no: int
     copies: int = 1
+    source_file: str | None = None
 
 
 async def add_events(conn: Connection, rows: Sequence[EventRow]) -> list[int]:
@@ -116,6 +117,7 @@ async def add_analysis_events(conn: Connection, rows: Sequence[AnalysisEventRow]
                 "event_id": row.event_id,
                 "cluster_no": row.cluster_no,
                 "copies": row.copies,
+                "source_file": row.source_file,
             }
             for row in rows
         ],

@@ -14,14 +14,15 @@ ON CONFLICT (event_id, corp_id) DO UPDATE
 SET score = excluded.score, basis = excluded.basis, role = excluded.role, reasons = excluded.reasons
 
 -- name: add_analysis_event
-INSERT INTO rkyc.analysis_event (job_id, event_id, cluster_no, copies)
-VALUES (:job_id, :event_id, :cluster_no, :copies)
+INSERT INTO rkyc.analysis_event (job_id, event_id, cluster_no, copies, source_file)
+VALUES (:job_id, :event_id, :cluster_no, :copies, :source_file)
 ON CONFLICT (job_id, event_id) DO NOTHING
 
 -- name: read_events
 SELECT external_event.id, external_event.url, external_event.title, external_event.text,
        external_event.published_at, external_event.source, external_event.source_type, external_event.grade,
        external_event.event_class, external_event.lang, analysis_event.cluster_no, analysis_event.copies,
+       analysis_event.source_file,
        event_target.score, event_target.basis, event_target.role, event_target.reasons
 FROM rkyc.analysis_event
 JOIN rkyc.external_event ON external_event.id = analysis_event.event_id

@@ -153,6 +153,8 @@ CREATE TABLE rkyc.analysis_event (
     event_id   bigint NOT NULL REFERENCES rkyc.external_event,
     cluster_no integer NOT NULL,
     copies     integer NOT NULL DEFAULT 1 CHECK (copies >= 1),
+    -- The file of the dossier that recorded it; NULL for what a search returned in this run.
+    source_file text,
     PRIMARY KEY (job_id, event_id)
 );
 
