@@ -36,7 +36,7 @@ def read_html(name: str, data: bytes) -> Extract:
     """Return the visible text as one page.
 
     Raises:
-        InvalidFileError: there is no element in it.
+        InvalidFileError: there is no element in it, or more than 2,048 inside one another.
     """
     text, warnings = _decode(data)
     # UTF-8 bytes, since lxml refuses a text that declares another encoding.
@@ -45,6 +45,9 @@ def read_html(name: str, data: bytes) -> Extract:
         root = etree.fromstring(text.replace("\x00", "").encode("utf-8", errors="replace"), parser)
     except etree.LxmlError as error:
         raise InvalidFileError(f"{name}: the HTML can't be read; save it again from a browser") from error
+    if any(entry.type == etree.ErrorTypes.ERR_RESOURCE_LIMIT for entry in parser.error_log):
+        # The parser stops there, and what follows would be missing without a word.
+        raise InvalidFileError(f"{name}: the HTML is nested too deep to be read; save it again from a browser")
     if root is None:
         raise InvalidFileError(f"{name}: the HTML holds no element; save it again from a browser")
     page, hidden, aside = _visible_text(root)

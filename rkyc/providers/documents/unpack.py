@@ -16,6 +16,7 @@ from rkyc.errors import FileTooLargeError, InvalidFileError
 from rkyc.providers.documents.types import DocumentLimits
 
 _GZIP = b"\x1f\x8b"
+_DOCTYPES = tuple("<!DOCTYPE".encode(encoding) for encoding in ("ascii", "utf-16-le", "utf-16-be"))
 
 
 def gunzip(name: str, data: bytes, bytes_max: int) -> tuple[str, bytes]:
@@ -43,13 +44,26 @@ def gunzip(name: str, data: bytes, bytes_max: int) -> tuple[str, bytes]:
 
 
 def check_archive(name: str, data: bytes, limits: DocumentLimits) -> None:
-    """Refuse an Office archive that unpacks to too much.
+    """Refuse an Office archive that unpacks to too much, in bytes or by XML entities.
 
     Raises:
         FileTooLargeError: too many members or bytes.
+        InvalidFileError: a damaged member, or a document type declaration, which Office files never have.
     """
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        members = archive.infolist()
+        _check_sizes(name, archive.infolist(), limits)
+        for member in archive.namelist():
+            if not member.endswith((".xml", ".rels")):
+                continue
+            try:
+                content = archive.read(member)
+            except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+                raise InvalidFileError(f"{name}: the file is damaged; open and save it again") from error
+            if any(mark in content for mark in _DOCTYPES):
+                raise InvalidFileError(f"{name}: holds a document type declaration; open and save it again")
+
+
+def _check_sizes(name: str, members: list[zipfile.ZipInfo], limits: DocumentLimits) -> None:
     unpacked_bytes = sum(member.file_size for member in members)
     if len(members) > limits.archive_members_max or unpacked_bytes > limits.unpacked_bytes_max:
         raise FileTooLargeError(

@@ -113,6 +113,14 @@ def test_size_limits_hold_packed_and_unpacked() -> None:
         parse_document("a.xlsx", make_xlsx({"a": [["x" * 30_000]]}), limits=limits)
 
 
+def test_member_that_lies_about_its_size_is_damaged() -> None:
+    data = bytearray(make_xlsx({"a": [["x" * 30_000]]}))
+    directory = data.index(b"PK\x01\x02")
+    data[directory + 24 : directory + 28] = (10).to_bytes(4, "little")  # Unpacked size of the first member.
+    with pytest.raises(InvalidFileError, match="damaged"):
+        parse_document("a.xlsx", bytes(data))
+
+
 def test_file_over_50_megabytes_is_too_large() -> None:
     with pytest.raises(FileTooLargeError):
         parse_document("a.txt", b"x" * (50 * 2**20 + 1))
