@@ -1,0 +1,328 @@
+"""Every word of the report that is not data, in Korean and English.
+
+`Labels.text` refuses an unknown key (a mistake of ours); `Labels.value` shows an unknown code as it
+came (a newer writer's value must not break an older reader).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rkyc.report.types import Lang
+
+_LANGS: dict[Lang, int] = {"ko": 0, "en": 1}
+
+# key: (Korean, English)
+_TEXT: dict[str, tuple[str, str]] = {
+    "report": ("기업 리스크 분석 보고서", "Corporate risk report"),
+    "skip": ("본문으로 건너뛰기", "Skip to content"),
+    "contents": ("목차", "Contents"),
+    "job": ("작업 번호", "Job"),
+    "generated_at": ("작성 시각", "Generated"),
+    "status": ("상태", "Status"),
+    "stance": ("종합 의견", "Stance"),
+    "quality": ("품질 점수", "Quality score"),
+    "coverage": ("신호 인용률", "Signals cited"),
+    "quotes_found": ("원문 대조", "Quotes matched"),
+    "quotes_of": ("{found} / {all}건 일치", "{found} of {all}"),
+    "quotes_none": ("인용 없음", "no quotes"),
+    "signals_count": ("리스크 신호", "Risk signals"),
+    "signals_new": ("{all}건 (신규·변경 {fresh}건)", "{all} ({fresh} new or changed)"),
+    "partial": (
+        "일부 단계가 완전히 끝나지 않았습니다. 아래 경고를 함께 읽어 주십시오.",
+        "Some parts could not be completed. Read the warnings below with the result.",
+    ),
+    "degraded": (
+        "다음 단계는 대체 수단으로 수행되었습니다: {steps}.",
+        "These steps ran with a substitute: {steps}.",
+    ),
+    "warnings": ("경고", "Warnings"),
+    "failed": ("분석이 끝나지 못했습니다", "The analysis did not finish"),
+    "failed_steps": ("완료된 단계: {steps}", "Completed steps: {steps}"),
+    "failed_none": ("완료된 단계가 없습니다.", "No step was completed."),
+    "failed_unknown": ("오류 내용이 기록되지 않았습니다.", "No error was recorded."),
+    "unfinished": (
+        "분석이 아직 끝나지 않았습니다. 아래 내용은 지금까지의 결과입니다.",
+        "The analysis has not finished; this is what there is so far.",
+    ),
+    "insight": ("종합 인사이트", "Insight"),
+    "insight_none": ("작성된 인사이트가 없습니다.", "No insight was written."),
+    "insight_held": (
+        "품질 기준에 미달하여 담당자 검토가 필요한 초안입니다.",
+        "Held by the quality gate: a draft that needs review.",
+    ),
+    "sentence_uncited": ("근거 없음", "no citation"),
+    "citation": ("신호 {number}: {title}", "Signal {number}: {title}"),
+    "citation_unknown": ("이 보고서에 없는 신호", "not in this report"),
+    "worst": ("가장 심각한 신호", "Most severe signals"),
+    "all_signals": ("전체 신호", "All signals"),
+    "signals_none": ("확인된 리스크 신호가 없습니다.", "No risk signals were found."),
+    "signals_none_more": (
+        "검증을 통과한 신호가 없으며, 빈자리를 채우기 위해 만들어 낸 내용도 없습니다.",
+        "Nothing passed validation, and nothing was made up to fill the gap.",
+    ),
+    "worst_none": ("위험 방향의 신호는 없습니다.", "None of the signals points to a risk."),
+    "severity": ("심각도", "Severity"),
+    "severity_of": ("심각도 {severity}/5 {word}", "Severity {severity}/5 {word}"),
+    "direction": ("방향", "Direction"),
+    "category": ("분류", "Category"),
+    "event_type": ("사건 유형", "Event type"),
+    "signal_type": ("신호 유형", "Signal type"),
+    "probability": ("가능성", "Probability"),
+    "confidence": ("확신도", "Confidence"),
+    "strength": ("영향 강도", "Strength"),
+    "rule": ("규칙", "Rule"),
+    "provider": ("작성 주체", "Made by"),
+    "needs_review": ("담당자 검토 필요", "Needs review"),
+    "evidence": ("근거", "Evidence"),
+    "evidence_none": ("근거가 없습니다.", "No evidence."),
+    "evidence_missing": (
+        "원문 위치에서 인용문을 확인하지 못했습니다",
+        "the quote could not be confirmed at its place in the source",
+    ),
+    "evidence_no_source": ("원문이 이 보고서에 없습니다", "the source text is not part of this report"),
+    "grade": ("출처 등급 {grade}", "source grade {grade}"),
+    "show_quote": ("원문에서 보기", "Show in the source"),
+    "open_url": ("원본 페이지", "Original page"),
+    "derived": ("계산 근거", "Calculated from"),
+    "below_cut": ("상위 목록에 들지 못한 신호 ({count}건)", "Signals below the cut ({count})"),
+    "below_cut_note": (
+        "검증은 통과했으나 심각도와 확신도 순위에서 밀린 신호입니다.",
+        "They passed validation but ranked lower by severity and confidence.",
+    ),
+    "dropped": ("제외된 초안 ({count}건)", "Dropped drafts ({count})"),
+    "dropped_note": (
+        "검증을 통과하지 못해 보고서에 싣지 않은 초안과 그 사유입니다.",
+        "Drafts that did not pass validation, and why.",
+    ),
+    "figures": ("재무 수치", "Figures"),
+    "figures_none": ("재무 수치가 제출되지 않았습니다.", "No figures were supplied."),
+    "figures_exact": (
+        "표는 제출된 값 그대로이며, 그래프의 숫자는 단위에 맞추어 반올림했습니다.",
+        "The table holds the exact values; labels in the charts are rounded to their unit.",
+    ),
+    "account": ("계정", "Account"),
+    "currency": ("통화", "Currency"),
+    "calculated": ("계산값", "calculated"),
+    "unit": ("단위: {unit}", "in {unit}"),
+    "balance": ("자산 · 부채 · 자본", "Assets, liabilities, equity"),
+    "debt_ratio": ("부채비율", "Debt ratio"),
+    "current_ratio": ("유동비율", "Current ratio"),
+    "not_meaningful": ("산출 불가", "n/m"),
+    "no_value": ("값 없음", "no value"),
+    "documents": ("제출 문서", "Documents"),
+    "documents_none": ("제출된 문서가 없습니다.", "No documents were supplied."),
+    "events_none": ("인용된 외부 뉴스나 공시가 없습니다.", "No news or disclosure is cited."),
+    "document": ("문서", "Document"),
+    "pages": ("쪽수", "Pages"),
+    "ocr_pages": ("문자 인식", "OCR pages"),
+    "notes": ("비고", "Notes"),
+    "steps": ("수행 단계", "Steps"),
+    "step": ("단계", "Step"),
+    "attempts": ("시도", "Attempts"),
+    "duration": ("소요", "Time"),
+    "degraded_mark": ("대체 수행", "degraded"),
+    "steps_none": ("수행된 단계가 없습니다.", "No step has run."),
+    "usage": ("사용량과 비용", "Usage and cost"),
+    "calls": ("모델 호출", "Model calls"),
+    "tokens_in": ("입력 토큰", "Tokens in"),
+    "tokens_out": ("출력 토큰", "Tokens out"),
+    "cost": ("비용", "Cost"),
+    "sources": ("인용 원문", "Cited sources"),
+    "sources_note": (
+        "인용된 쪽과 기사의 저장된 본문 전체입니다. 표시된 부분이 각 신호의 근거 문장입니다.",
+        "The stored text of every cited page and article in full; the marked passages are the evidence.",
+    ),
+    "sources_none": ("인용된 원문이 없습니다.", "No source is cited."),
+    "values": ("인용된 스냅숏 값", "Cited snapshot values"),
+    "pointer": ("위치", "Pointer"),
+    "value": ("값", "Value"),
+    "quoted_by": ("인용한 신호", "Quoted by"),
+    "made_by": ("이 보고서를 만든 것: {providers}.", "Made by: {providers}."),
+    "made_offline": (
+        "언어 모델 없이 규칙, 기록된 이벤트, 문장 틀로만 작성되었습니다.",
+        "No language model took part: rules, recorded events and sentence templates only.",
+    ),
+    "made_mixed": (
+        "규칙이나 문장 틀로 작성된 부분이 있습니다: {providers}.",
+        "Parts were made by rules or sentence templates: {providers}.",
+    ),
+    "disclaimer": (
+        "이 보고서는 심사 담당자의 판단을 돕기 위한 자료이며, 모든 신호는 근거 원문과 함께 검토해야 합니다.",
+        "This report supports an analyst's judgement; read each signal together with its source.",
+    ),
+    "back": ("맨 위로", "Back to top"),
+}
+
+# kind: {code: (Korean, English)}
+_VALUES: dict[str, dict[str, tuple[str, str]]] = {
+    "severity": {
+        "1": ("참고", "Info"),
+        "2": ("낮음", "Low"),
+        "3": ("중간", "Medium"),
+        "4": ("높음", "High"),
+        "5": ("심각", "Critical"),
+    },
+    "direction": {
+        "RISK": ("위험", "Risk"),
+        "OPPORTUNITY": ("기회", "Opportunity"),
+        "NEUTRAL": ("중립", "Neutral"),
+    },
+    "category": {
+        "FINANCIAL": ("재무", "Financial"),
+        "LEGAL": ("법률", "Legal"),
+        "REPUTATIONAL": ("평판", "Reputational"),
+        "OPERATIONAL": ("운영", "Operational"),
+        "MARKET": ("시장", "Market"),
+    },
+    "level": {"HIGH": ("높음", "High"), "MED": ("중간", "Medium"), "LOW": ("낮음", "Low")},
+    "change": {
+        "NEW": ("신규", "New"),
+        "CHANGED": ("변경", "Changed"),
+        "UNCHANGED": ("유지", "Unchanged"),
+        "GONE": ("해소", "Gone"),
+    },
+    "stance": {
+        "CAUTION": ("주의", "Caution"),
+        "MONITORING": ("관찰", "Monitoring"),
+        "STABLE": ("안정", "Stable"),
+        "POSITIVE": ("긍정", "Positive"),
+    },
+    "job_status": {
+        "pending": ("대기", "Pending"),
+        "running": ("진행 중", "Running"),
+        "completed": ("완료", "Completed"),
+        "failed": ("실패", "Failed"),
+        "cancelled": ("취소", "Cancelled"),
+        "skipped": ("건너뜀", "Skipped"),
+    },
+    "ingest_status": {
+        "DONE": ("완료", "Done"),
+        "FAILED": ("실패", "Failed"),
+        "PENDING": ("대기", "Pending"),
+        "RUNNING": ("진행 중", "Running"),
+    },
+    "review_status": {
+        "NEW": ("미검토", "Not reviewed"),
+        "REVIEWED": ("검토됨", "Reviewed"),
+        "CONFIRMED": ("확정", "Confirmed"),
+        "DISMISSED": ("기각", "Dismissed"),
+    },
+    "step": {
+        "snapshot": ("스냅숏", "Snapshot"),
+        "doc_ingest": ("문서 읽기", "Documents"),
+        "external": ("외부 이벤트", "External events"),
+        "context": ("맥락 구성", "Context"),
+        "signal": ("신호 추출", "Signal extraction"),
+        "validation": ("검증", "Validation"),
+        "index": ("색인", "Index"),
+        "insight": ("인사이트", "Insight"),
+    },
+    "signal_type": {
+        "DIRECT": ("직접", "Direct"),
+        "INDUSTRY": ("산업", "Industry"),
+        "ENVIRONMENT": ("환경", "Environment"),
+    },
+    "event_type": {
+        "KYC_REFRESH": ("고객확인 갱신", "KYC refresh"),
+        "INTERNAL_RISK_GRADE_CHANGE": ("내부 등급 변동", "Internal grade change"),
+        "OVERDUE_FLAG_ON": ("연체 발생", "Overdue"),
+        "LOAN_EXPOSURE_CHANGE": ("여신 변동", "Loan exposure change"),
+        "COLLATERAL_CHANGE": ("담보 변동", "Collateral change"),
+        "OWNERSHIP_CHANGE": ("지배구조 변동", "Ownership change"),
+        "GOVERNANCE_CHANGE": ("경영진 변동", "Governance change"),
+        "FINANCIAL_STATEMENT_UPDATE": ("재무제표 변동", "Financial statements"),
+        "INDUSTRY_SHOCK": ("산업 충격", "Industry shock"),
+        "POLICY_REGULATION_CHANGE": ("정책·규제 변화", "Policy or regulation"),
+        "OTHER_PUBLIC": ("기타 공개 정보", "Other public news"),
+        "LEGAL_PROCEEDING": ("법적 절차", "Legal proceeding"),
+        "ADVERSE_MEDIA": ("부정적 보도", "Adverse media"),
+    },
+    "evidence_type": {
+        "INTERNAL_FIELD": ("내부 자료", "Internal data"),
+        "DOC": ("문서", "Document"),
+        "EXTERNAL": ("외부", "External"),
+    },
+    "check": {
+        "EXACT": ("원문 일치", "exact"),
+        "NORMALISED": ("정규화 일치", "normalised"),
+        "FUZZY": ("근사 일치", "close"),
+        "FAILED": ("확인 실패", "failed"),
+    },
+    "meta": {
+        "published_at": ("게시", "Published"),
+        "source": ("출처", "Source"),
+        "source_type": ("종류", "Kind"),
+        "grade": ("등급", "Grade"),
+        "doc_type": ("문서 종류", "Document type"),
+        "lang": ("언어", "Language"),
+        "sha256": ("SHA-256", "SHA-256"),
+        "cluster_size": ("같은 기사", "Copies"),
+    },
+    "provider": {
+        "rules": ("규칙", "rules"),
+        "rule": ("규칙", "rules"),
+        "template": ("문장 틀", "templates"),
+        "templates": ("문장 틀", "templates"),
+        "recorded": ("기록된 이벤트", "recorded events"),
+        "lexical-hash": ("어휘 해시", "lexical hash"),
+        "offline": ("오프라인", "offline"),
+    },
+    "formula": {
+        "ratio_pct": ("비율(%)", "ratio in %"),
+        "change_pct": ("증감률(%)", "change in %"),
+        "difference": ("차이", "difference"),
+        "sum": ("합계", "sum"),
+        "share_pct": ("구성비(%)", "share in %"),
+        "multiple": ("배수", "multiple"),
+        "days_between": ("경과 일수", "days between"),
+        "mean_pct": ("평균 대비(%)", "% of the mean"),
+    },
+    "concept": {
+        "revenue": ("매출액", "Revenue"),
+        "cost_of_sales": ("매출원가", "Cost of sales"),
+        "operating_income": ("영업이익", "Operating income"),
+        "interest_expense": ("이자비용", "Interest expense"),
+        "net_interest_expense": ("순이자비용", "Net interest expense"),
+        "net_income": ("당기순이익", "Net income"),
+        "assets": ("자산총계", "Assets"),
+        "current_assets": ("유동자산", "Current assets"),
+        "cash": ("현금및현금성자산", "Cash"),
+        "receivables": ("매출채권", "Receivables"),
+        "inventories": ("재고자산", "Inventories"),
+        "liabilities": ("부채총계", "Liabilities"),
+        "current_liabilities": ("유동부채", "Current liabilities"),
+        "borrowings": ("차입금", "Borrowings"),
+        "equity": ("자본총계", "Equity"),
+        "paid_in_capital": ("자본금", "Paid-in capital"),
+        "retained_earnings": ("이익잉여금", "Retained earnings"),
+        "operating_cash_flow": ("영업활동현금흐름", "Operating cash flow"),
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """The words of one language."""
+
+    lang: Lang
+
+    def text(self, key: str, **values: object) -> str:
+        """Return the phrase with its places filled."""
+        phrase = _TEXT[key][_LANGS[self.lang]]
+        return phrase.format(**values) if values else phrase
+
+    def value(self, kind: str, code: object) -> str:
+        """Return the word for a stored code; the code itself where it is not known, a dash for none."""
+        if code is None or code == "":
+            return "–"
+        pair = _VALUES[kind].get(str(code))
+        return pair[_LANGS[self.lang]] if pair else str(code)
+
+    def place(self, pointer: str) -> str | None:
+        """Return `FY2024 부채총계` for a pointer into the statements; None for any other."""
+        match pointer.removesuffix("/value").split("/"):
+            case ["", "statements", period, concept] if concept in _VALUES["concept"]:
+                return f"{period} {self.value('concept', concept)}"
+            case _:
+                return None

@@ -1,0 +1,234 @@
+"""ReportInput → everything that a report shows, in words, in order; the same view for HTML and Markdown.
+
+Pure: no markup and no escaping here. Every id that a link names exists in the view, and ids are made
+from numbers only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, timedelta, timezone
+from typing import Any
+
+from rkyc.report.charts import Chart, build_charts
+from rkyc.report.evidence import Evidence, Sources, index_pages
+from rkyc.report.figures import FigureTable, build_table
+from rkyc.report.labels import Labels
+from rkyc.report.process import (
+    DocumentRow,
+    StepRow,
+    WarningRow,
+    list_documents,
+    list_steps,
+    list_usage,
+    list_warnings,
+    name_providers,
+)
+from rkyc.report.signals import Card, Citation, build_cards, build_citations
+from rkyc.report.sources import (
+    BackLink,
+    CitedPage,
+    CitedValue,
+    list_cell_links,
+    list_pages,
+    list_pointers,
+    list_values,
+    place_values,
+)
+from rkyc.report.summary import worst_signals
+from rkyc.report.types import ReportInput
+
+# Korea has had no daylight saving time since 1988.
+_SEOUL = timezone(timedelta(hours=9), "KST")
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    corp: str
+    job_id: str
+    generated_at: str
+    status: str
+    status_code: str
+    stance: str
+    stance_code: str
+    facts: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a reader must know first: failed, unfinished, partial, degraded; empty when all went well."""
+
+    kind: str
+    lines: tuple[str, ...]
+    warnings: tuple[WarningRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceView:
+    text: str
+    citations: tuple[Citation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InsightView:
+    headline: str
+    is_held: bool
+    sections: tuple[tuple[str, tuple[SentenceView, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    title: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportView:
+    """`cell_links` says which signals quote a cell of the table of figures, by cell id."""
+
+    labels: Labels
+    header: Header
+    notice: Notice
+    insight: InsightView | None
+    worst: tuple[Card, ...]
+    cards: tuple[Card, ...]
+    below_cut: tuple[Card, ...]
+    dropped: tuple[Dropped, ...]
+    charts: tuple[Chart, ...]
+    table: FigureTable
+    cell_links: dict[str, tuple[BackLink, ...]]
+    values: tuple[CitedValue, ...]
+    pages: tuple[CitedPage, ...]
+    documents: tuple[DocumentRow, ...]
+    steps: tuple[StepRow, ...]
+    usage: tuple[tuple[str, str], ...]
+    made_by: tuple[str, ...]
+
+
+def build_view(report: ReportInput) -> ReportView:
+    """Work out the whole report."""
+    result, labels = report.result, Labels(report.lang)
+    table = build_table(report.figures, labels)
+    kept, below = list(result.get("signals") or ()), list(result.get("below_cut") or ())
+    placed = place_values(list_pointers([*kept, *below]), table.anchors(), report.snapshot)
+    sources = Sources(report.pages, index_pages(report.pages), placed, report.snapshot)
+    provider = _signal_provider(result)
+    cards = build_cards(kept, 1, sources, labels, provider)
+    below_cards = build_cards(below, len(cards) + 1, sources, labels, provider)
+    evidence = tuple(one for card in (*cards, *below_cards) for one in card.evidence)
+    worst = [id(signal) for signal in worst_signals({"signals": kept})]
+    by_identity = dict(zip(map(id, kept), cards, strict=True))
+    return ReportView(
+        labels=labels,
+        header=_header(report, evidence, labels),
+        notice=_notice(result, labels),
+        insight=_insight(result, (*cards, *below_cards), labels),
+        worst=tuple(by_identity[one] for one in worst),
+        cards=cards,
+        below_cut=below_cards,
+        dropped=tuple(_dropped(raw) for raw in result.get("dropped") or ()),
+        charts=build_charts(report.figures, labels),
+        table=table,
+        cell_links=list_cell_links(evidence, table.anchors()),
+        values=list_values(placed, table.anchors(), report.snapshot, evidence),
+        pages=list_pages(report.pages, evidence, labels),
+        documents=list_documents(result, labels),
+        steps=list_steps(result, labels),
+        usage=list_usage(result, labels),
+        made_by=name_providers(result, labels),
+    )
+
+
+def _header(report: ReportInput, evidence: tuple[Evidence, ...], labels: Labels) -> Header:
+    result = report.result
+    insight = result.get("insight") or {}
+    at = report.generated_at if report.generated_at.tzinfo else report.generated_at.replace(tzinfo=UTC)
+    return Header(
+        corp=str((result.get("corp") or {}).get("name") or ""),
+        job_id=str(result.get("job_id") or ""),
+        generated_at=at.astimezone(_SEOUL).strftime("%Y-%m-%d %H:%M KST"),
+        status=labels.value("job_status", result.get("status")),
+        status_code=str(result.get("status") or ""),
+        stance=labels.value("stance", insight.get("stance")),
+        stance_code=str(insight.get("stance") or ""),
+        facts=_header_facts(result, insight, evidence, labels),
+    )
+
+
+def _header_facts(
+    result: dict[str, Any], insight: dict[str, Any], evidence: tuple[Evidence, ...], labels: Labels
+) -> tuple[tuple[str, str], ...]:
+    signals = result.get("signals") or ()
+    fresh = sum(1 for one in signals if one.get("change") in ("NEW", "CHANGED"))
+    found = sum(1 for one in evidence if one.is_found)
+    quotes = (
+        labels.text("quotes_of", found=found, all=len(evidence)) if evidence else labels.text("quotes_none")
+    )
+    quality, coverage = insight.get("quality_score"), insight.get("coverage")
+    return (
+        (labels.text("signals_count"), labels.text("signals_new", all=len(signals), fresh=fresh)),
+        (labels.text("quotes_found"), quotes),
+        (labels.text("quality"), "–" if quality is None else f"{quality:g} / 100"),
+        (labels.text("coverage"), "–" if coverage is None else f"{coverage * 100:.0f}%"),
+    )
+
+
+def _notice(result: dict[str, Any], labels: Labels) -> Notice:
+    warnings = list_warnings(result, labels)
+    status = result.get("status")
+    if status in ("failed", "cancelled"):
+        return Notice("failed", _failure_lines(result, labels), warnings)
+    lines = []
+    if status != "completed":
+        lines.append(labels.text("unfinished"))
+    if result.get("partial"):
+        lines.append(labels.text("partial"))
+    degraded = [
+        labels.value("step", one.get("step")) for one in result.get("steps") or () if one.get("degraded")
+    ]
+    if degraded:
+        lines.append(labels.text("degraded", steps=", ".join(degraded)))
+    return Notice("partial" if lines or warnings else "", tuple(lines), warnings)
+
+
+def _failure_lines(result: dict[str, Any], labels: Labels) -> tuple[str, ...]:
+    error = result.get("error") or {}
+    what = " · ".join(str(error[key]) for key in ("step", "code", "message") if error.get(key))
+    done = [
+        labels.value("step", one.get("step"))
+        for one in result.get("steps") or ()
+        if one.get("status") == "completed"
+    ]
+    steps = labels.text("failed_steps", steps=", ".join(done)) if done else labels.text("failed_none")
+    return (what or labels.text("failed_unknown"), steps)
+
+
+def _insight(result: dict[str, Any], cards: tuple[Card, ...], labels: Labels) -> InsightView | None:
+    raw = result.get("insight")
+    if not raw:
+        return None
+    sections = tuple(
+        (str(section.get("title") or ""), _sentences(section, cards, labels))
+        for section in raw.get("sections") or ()
+    )
+    is_held = bool(raw.get("needs_review")) or raw.get("published") is False
+    return InsightView(str(raw.get("headline") or ""), is_held, sections)
+
+
+def _sentences(section: dict[str, Any], cards: tuple[Card, ...], labels: Labels) -> tuple[SentenceView, ...]:
+    return tuple(
+        SentenceView(str(one.get("text") or ""), build_citations(one.get("citations") or (), cards, labels))
+        for one in section.get("sentences") or ()
+    )
+
+
+def _dropped(raw: dict[str, Any]) -> Dropped:
+    return Dropped(*(str(raw.get(key) or "") for key in ("title", "reason", "detail")))
+
+
+def _signal_provider(result: dict[str, Any]) -> str:
+    steps = result.get("steps") or ()
+    return next(
+        (str(one["provider"]) for one in steps if one.get("step") == "signal" and one.get("provider")), ""
+    )
