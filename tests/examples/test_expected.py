@@ -1,3 +1,5 @@
+"""The judge of results against `expected.json`, on a dossier small enough to see through."""
+
 from __future__ import annotations
 
 import json
