@@ -104,7 +104,7 @@ _KOREAN_LOSSES = {
 }
 # "Ⅰ. 매출액" and "1) 매출액": the number of the line in the printed statement.
 _ORDINAL = re.compile(r"^(?:[ivx]+|[0-9]+|[가-하])[.)]")
-_PREFIX = re.compile(r"^us-?gaap[:_]")
+_PREFIX = re.compile(r"^us-?gaap:?")
 
 
 def find_concept(name: str) -> Concept | None:

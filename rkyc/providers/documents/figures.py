@@ -217,7 +217,7 @@ def _read_unit(text: str) -> int:
 
 def _bad_rows_error(file_name: str, bad_rows: list[dict[str, Any]]) -> DossierError:
     first = bad_rows[0]
-    more = f" (and {len(bad_rows) - 1} more rows)" if len(bad_rows) > 1 else ""
+    more = f" (and {len(bad_rows) - 1} more)" if len(bad_rows) > 1 else ""
     return DossierError(
         f"{file_name}: line {first['line']}, column {first['column']}: expected {first['expected']}{more}; "
         "correct the file and submit again",

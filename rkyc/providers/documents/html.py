@@ -47,7 +47,9 @@ def read_html(name: str, data: bytes) -> Extract:
         raise InvalidFileError(f"{name}: the HTML can't be read; save it again from a browser") from error
     if any(entry.type == etree.ErrorTypes.ERR_RESOURCE_LIMIT for entry in parser.error_log):
         # The parser stops there, and what follows would be missing without a word.
-        raise InvalidFileError(f"{name}: the HTML is nested too deep to be read; save it again from a browser")
+        raise InvalidFileError(
+            f"{name}: the HTML is nested too deep to be read; save it again from a browser"
+        )
     if root is None:
         raise InvalidFileError(f"{name}: the HTML holds no element; save it again from a browser")
     page, hidden, aside = _visible_text(root)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import docx
 import pytest
 from docx.enum.text import WD_BREAK
 from docx.oxml import OxmlElement, parse_xml
 from docx.oxml.ns import nsdecls
+from docx.oxml.xmlchemy import BaseOxmlElement
 from docx.shared import Pt, RGBColor
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -151,5 +154,5 @@ def _pages(document: docx.document.Document) -> list[str]:
     return [page.text for page in parse_document("a.docx", save_docx(document)).pages]
 
 
-def _run(content: str) -> docx.oxml.text.run.CT_R:
-    return parse_xml(f"<w:r {nsdecls('w')}>{content}</w:r>")
+def _run(content: str) -> BaseOxmlElement:
+    return cast(BaseOxmlElement, parse_xml(f"<w:r {nsdecls('w')}>{content}</w:r>"))

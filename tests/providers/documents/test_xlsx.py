@@ -12,13 +12,18 @@ from rkyc.providers.documents.parse import parse_document
 from rkyc.providers.documents.types import DocumentLimits
 from tests.support.papers import make_xlsx, replace_member, save_xlsx
 
-_FILLER = ["words that fill the sheet so that its text is not reported as too short by the reader of the file"] * 2
+_FILLER = [
+    "words that fill the sheet so that its text is not reported as too short by the reader of the file"
+] * 2
 
 
 def test_each_sheet_is_a_page_under_its_name() -> None:
     data = make_xlsx({"매출채권": [["거래처", "잔액"], [], ["가온", 3740]], "note": [["second sheet"]]})
     document = parse_document("a.xlsx", data)
-    assert [page.text for page in document.pages] == ["매출채권\n거래처\t잔액\n가온\t3740", "note\nsecond sheet"]
+    assert [page.text for page in document.pages] == [
+        "매출채권\n거래처\t잔액\n가온\t3740",
+        "note\nsecond sheet",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -31,7 +36,7 @@ def test_each_sheet_is_a_page_under_its_name() -> None:
         (1e18, "1000000000000000000"),
         (True, "TRUE"),
         (date(2024, 12, 31), "2024-12-31"),
-        (datetime(2024, 12, 31, 9, 30), "2024-12-31 09:30:00"),
+        (datetime.fromisoformat("2024-12-31 09:30:00"), "2024-12-31 09:30:00"),
     ],
 )
 def test_values_are_written_plainly(value: object, text: str) -> None:
