@@ -19,6 +19,10 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_TRIED = ("utf-8", "cp949")  # cp949 is a superset of EUC-KR.
+_BAD_SHARE_MAX = (
+    200  # A text may hold one undecodable place in this many characters: cut or damaged, not another.
+)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]")
 _KANA = re.compile("[\u3040-\u30ff]")
@@ -37,28 +41,37 @@ def decode(data: bytes) -> tuple[str, tuple[DocumentWarning, ...]]:
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return data.decode(encoding, errors="replace"), ()
-    try:
-        return data.decode("utf-8"), ()
-    except UnicodeDecodeError:
-        pass
-    korean = _decode_korean(data)
-    if korean is not None:
-        return korean, ()
+    for encoding in _TRIED:
+        text = data.decode(encoding, errors="replace")
+        bad = text.count("\ufffd")
+        if bad * _BAD_SHARE_MAX > len(text) or (encoding != "utf-8" and not _is_korean(text)):
+            continue
+        if not bad or _is_exact(data, encoding):
+            return text, ()
+        message = (
+            f"{bad} place(s) are no {encoding} and were replaced by U+FFFD; the file may be cut or damaged"
+        )
+        return text, (DocumentWarning("encoding_guessed", message),)
     best = from_bytes(data).best()
     encoding = best.encoding if best is not None else "latin-1"
     message = f"the text is not UTF-8; it was read as {encoding}: save it as UTF-8 if characters look wrong"
     return data.decode(encoding, errors="replace"), (DocumentWarning("encoding_guessed", message),)
 
 
-def _decode_korean(data: bytes) -> str | None:
-    """Decode cp949 (a superset of EUC-KR) if most of what is not ASCII is then Hangul."""
+def _is_exact(data: bytes, encoding: str) -> bool:
+    """Claim that each U+FFFD of the text stands in the file itself."""
     try:
-        text = data.decode("cp949")
+        data.decode(encoding)
     except UnicodeDecodeError:
-        return None
+        return False
+    return True
+
+
+def _is_korean(text: str) -> bool:
+    """Claim that most of what is not ASCII is Hangul: any bytes can be read as some cp949."""
     letters = [char for char in text if not char.isascii() and char.isalpha()]
     hangul = sum(1 for char in letters if _HANGUL.match(char))
-    return text if letters and hangul * 2 > len(letters) else None
+    return bool(letters) and hangul * 2 > len(letters)
 
 
 def guess_language(text: str) -> str | None:

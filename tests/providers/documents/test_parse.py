@@ -160,6 +160,13 @@ def test_other_encodings_are_guessed_and_told() -> None:
     assert "perte" in document.pages[0].text
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "cp949"])
+def test_text_cut_within_a_character_keeps_its_encoding(encoding: str) -> None:
+    document = parse_document("a.txt", (_KOREAN * 5).encode(encoding)[:-2])
+    assert document.pages[0].text.startswith(_KOREAN * 4)
+    assert codes(document) == ["encoding_guessed"]
+
+
 def test_pictures_are_pages_without_text_never_invented() -> None:
     document = parse_document("scan.png", _PNG)
     assert [(page.no, page.text, page.has_text_layer) for page in document.pages] == [(1, "", False)]
