@@ -12,23 +12,29 @@ import contextlib
 import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, TypeAlias
+from urllib.parse import parse_qs
 
 import asyncpg
 
 from rkyc.errors import (
     DatabaseConnectionError,
+    OutputInvalidError,
+    StepTimeoutError,
     StoreUnavailableError,
     StoreUnsuitableError,
 )
 from rkyc.store.statements import Statement
 
 # A pooled proxy and a dedicated connection have the same methods.
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+Connection: TypeAlias = (
+    "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+)
 Record: TypeAlias = asyncpg.Record
 
 POSTGRES_VERSION_MIN = 15
 
-# What says "the connection is gone, the answer of what was under way is unknown".
+# What says "the connection is gone, the answer of what was under way is unknown". An InterfaceError
+# says so only when `_is_misuse` denies it; a plain OSError (a missing file, a time-out) says so only while connecting.
 LOST_CONNECTION: tuple[type[BaseException], ...] = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,  # "connection is closed", "connection was closed in the middle of operation"
@@ -37,7 +43,7 @@ LOST_CONNECTION: tuple[type[BaseException], ...] = (
     asyncpg.CrashShutdownError,
     asyncpg.CannotConnectNowError,
     asyncpg.IdleInTransactionSessionTimeoutError,
-    OSError,
+    ConnectionError,
 )
 # Server answers that a later try may not give.
 _TRY_LATER: tuple[type[BaseException], ...] = (
@@ -48,6 +54,8 @@ _TRY_LATER: tuple[type[BaseException], ...] = (
     asyncpg.InsufficientResourcesError,
     asyncpg.ReadOnlySQLTransactionError,  # a fail-over: this server is now the standby
 )
+_TRANSIENT: tuple[type[BaseException], ...] = LOST_CONNECTION + _TRY_LATER
+_CANNOT_CONNECT: tuple[type[BaseException], ...] = (*_TRANSIENT, OSError)
 
 
 @contextlib.contextmanager
@@ -58,10 +66,47 @@ def translate_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (*LOST_CONNECTION, *_TRY_LATER) as error:
-        raise DatabaseConnectionError(
-            f"the database connection failed ({type(error).__name__}): tried again by the retry policy",
-            {"original_error": type(error).__name__},
+    except _TRANSIENT as error:
+        if _is_misuse(error):
+            raise
+        raise _connection_error(error) from error
+
+
+def _connection_error(error: BaseException) -> DatabaseConnectionError:
+    return DatabaseConnectionError(
+        f"the database connection failed ({type(error).__name__}): tried again by the retry policy",
+        {"original_error": type(error).__name__},
+    )
+
+
+def _is_misuse(error: BaseException) -> bool:
+    """Whether an error of the driver is about the call (a value it can't send, a wrong count), not the connection."""
+    # The driver has one class for both; what concerns the connection says that something was closed or released.
+    return isinstance(error, asyncpg.InterfaceError) and not any(
+        word in str(error) for word in ("clos", "released")
+    )
+
+
+@contextlib.contextmanager
+def refuse_data_errors(subject: str) -> Iterator[None]:
+    """Turn what Postgres says about a value or a statement into `OutputInvalidError`: permanent.
+
+    A statement that Postgres ended for its time limit becomes `StepTimeoutError`.
+    """
+    try:
+        yield
+    except asyncpg.QueryCanceledError as error:
+        raise StepTimeoutError(f"{subject} passed its time limit in the database: {error}") from error
+    except asyncpg.DataError as error:  # refused by the driver before it was sent
+        raise OutputInvalidError(f"{subject} has a value that the database can't hold: {error}") from error
+    except _TRANSIENT:
+        raise
+    except asyncpg.PostgresError as error:
+        constraint = getattr(error, "constraint_name", None)
+        where = f" ({constraint})" if constraint else ""
+        raise OutputInvalidError(
+            f"{subject} was refused by the database: {type(error).__name__}{where}: {error}",
+            {"constraint": constraint},
         ) from error
 
 
@@ -120,8 +165,14 @@ class Pool:
             DatabaseConnectionError: lost or not to be had; try later.
         """
         with translate_errors():
-            async with self._pool.acquire() as conn:
+            try:
+                conn = await self._pool.acquire()
+            except OSError as error:
+                raise _connection_error(error) from error
+            try:
                 yield conn
+            finally:
+                await self._pool.release(conn)
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -141,13 +192,14 @@ class Pool:
         if application_name is not None:
             settings["server_settings"] = {"application_name": application_name}
         with translate_connect_errors(settings["dsn"]):
-            return await asyncpg.connect(**settings)
+            conn: Connection = await asyncpg.connect(**settings)
+        return conn
 
     async def close(self) -> None:
         """Close all, waiting at most 5 s for the ones that are lent."""
         try:
             await asyncio.wait_for(self._pool.close(), 5)
-        except (TimeoutError, *LOST_CONNECTION):
+        except _CANNOT_CONNECT:  # a time-out is an OSError too
             self._pool.terminate()
 
 
@@ -167,7 +219,9 @@ def translate_connect_errors(dsn: str) -> Iterator[None]:
     try:
         yield
     except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError) as error:
-        raise StoreUnsuitableError(f"Postgres at {place} refused the login: check user and password in RKYC_DSN") from error
+        raise StoreUnsuitableError(
+            f"Postgres at {place} refused the login: check user and password in RKYC_DSN"
+        ) from error
     except asyncpg.InvalidCatalogNameError as error:
         raise StoreUnsuitableError(
             f"Postgres at {place} has no such database: create it (createdb) or correct RKYC_DSN"
@@ -176,21 +230,31 @@ def translate_connect_errors(dsn: str) -> Iterator[None]:
         raise StoreUnsuitableError(
             f"the role at {place} may not connect: GRANT CONNECT ON DATABASE to it, or use another role"
         ) from error
-    except (ValueError, asyncpg.ClientConfigurationError, ssl.SSLError) as error:
+    except ssl.SSLError as error:
         raise StoreUnsuitableError(
-            f"RKYC_DSN can't be used ({error}); expected postgresql://user:password@host:port/database"
+            f"Postgres at {place} and this program can't agree on TLS ({error.reason}): "
+            "check its certificate and sslmode in RKYC_DSN"
         ) from error
-    except (*LOST_CONNECTION, *_TRY_LATER, TimeoutError) as error:
+    except ValueError as error:
+        # The driver's own text may hold a part of the password.
+        raise StoreUnsuitableError(
+            "RKYC_DSN can't be read: expected postgresql://user:password@host:port/database, "
+            "with @ : / ? # in user and password percent-encoded"
+        ) from error
+    except _CANNOT_CONNECT as error:
         raise StoreUnavailableError(
             f"Postgres at {place} can't be reached ({type(error).__name__}): is it running, and is RKYC_DSN right?"
         ) from error
 
 
 def describe_dsn(dsn: str) -> str:
-    """Say where a DSN points, without user's secret: `host:port/database`."""
-    rest = dsn.split("://", 1)[-1]
-    rest = rest.rsplit("@", 1)[-1]
-    return rest.split("?", 1)[0] or "the local socket"
+    """Say where a DSN points, without the user's secret: `host:port/database`, or the socket's folder."""
+    _, separator, rest = dsn.partition("://")
+    if not separator:
+        return "an unreadable DSN"
+    place, _, query = rest.rpartition("@")[2].partition("?")
+    hosts = parse_qs(query).get("host", [])
+    return (hosts[0] if hosts else "") + place or "the local socket"
 
 
 async def fetch(conn: Connection, statement: Statement, **values: Any) -> list[Record]:

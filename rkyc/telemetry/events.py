@@ -13,6 +13,9 @@ WORKER_DRAINING = "worker.draining"
 WORKER_STOPPED = "worker.stopped"
 LOOP_FAILED = "loop.failed"
 LOOP_BLOCKED = "loop.blocked"
+EXECUTOR_FAILED = "executor.failed"
+CLAIM_FAILED = "claim.failed"
+LISTEN_SILENT = "listen.silent"
 
 # A job, from its making to its end.
 JOB_ENQUEUED = "job.enqueued"
@@ -33,6 +36,9 @@ STEP_TIMED_OUT = "step.timed_out"
 STEP_LEASE_LOST = "step.lease_lost"
 STEP_SUSPECT = "step.suspect"
 STEP_POISON = "step.poison"
+STEP_RAISED = "step.raised"
+STEP_STUBBORN = "step.stubborn"
+EXECUTOR_FAILED = "executor.failed"
 
 # Calls to others from inside a step.
 CALL_FINISHED = "call.finished"
@@ -40,7 +46,8 @@ CALL_REPLAYED = "call.replayed"
 CALL_FAILED = "call.failed"
 PROVIDER_FELL_OVER = "provider.fell_over"
 
-# Commits to the store.
+# Claims from and commits to the store.
+CLAIM_FAILED = "claim.failed"
 COMMIT_UNKNOWN = "commit.unknown"
 COMMIT_ROW_REFUSED = "commit.row_refused"
 SAVE_FAILED = "save.failed"
@@ -48,6 +55,7 @@ SAVE_FAILED = "save.failed"
 # Who lives and who leads.
 PRESENCE_LOST = "presence.lost"
 PRESENCE_RESTORED = "presence.restored"
+LISTEN_SILENT = "listen.silent"
 BEAT_LATE = "beat.late"
 LEADER_ELECTED = "leader.elected"
 LEADER_RESIGNED = "leader.resigned"

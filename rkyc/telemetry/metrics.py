@@ -88,7 +88,7 @@ class Metrics:
             "signals_dropped", "Risk signals dropped by the validation", "reason"
         )
 
-    def step_ended(self, step: str, seconds: float) -> None:
+    def step_finished(self, step: str, seconds: float) -> None:
         self._step_seconds[(step,)].observe(seconds)
 
     def step_failed(self, step: str, error_type: str) -> None:
@@ -103,7 +103,7 @@ class Metrics:
     def lease_lost(self) -> None:
         self._lease_lost[()].inc()
 
-    def tasks_recovered(self, count: int) -> None:
+    def recovered(self, count: int) -> None:
         self._recovered[()].inc(count)
 
     def group_committed(self, rows: int) -> None:

@@ -1,0 +1,136 @@
+"""Child processes for CPU-bound work and for parsers that may crash: killed, not asked, to stop.
+
+A child is this program started again with `_child`; it takes pickled (function, arguments) on its
+standard input and answers on its standard output, one after another, until its input closes. An
+idle child is kept for the next call. Cancelling a call kills its child, whatever it is doing; a
+child that dies takes nothing with it but its call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import struct
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from rkyc.errors import ChildProcessDiedError, RkycError
+
+T = TypeVar("T")
+_SIZE = struct.Struct(">Q")
+# Idle children that are kept: each holds its imports in memory.
+_IDLE_MAX = 2
+# How many run at once: more than cores gain nothing for CPU-bound work.
+_RUNNING_MAX = max(2, os.cpu_count() or 2)
+
+
+class ChildProcesses:
+    """A small set of child processes."""
+
+    def __init__(self) -> None:
+        self._idle: list[asyncio.subprocess.Process] = []
+        self._slots = asyncio.Semaphore(_RUNNING_MAX)
+        self._is_closed = False
+
+    async def run(self, fn: Callable[..., T], *args: Any) -> T:
+        """Call a module-level function in a child and return its result.
+
+        Raises:
+            ChildProcessDiedError: the child ended without an answer.
+            RkycError: what the function raised; any other error comes as `RuntimeError` with its text.
+        """
+        request = pickle.dumps((fn, args))
+        async with self._slots:
+            child = self._idle.pop() if self._idle else await _start_child()
+            try:
+                answer = await _exchange(child, request)
+            except BaseException:
+                await _kill(child)
+                raise
+            if self._is_closed or len(self._idle) >= _IDLE_MAX:
+                await _kill(child)
+            else:
+                self._idle.append(child)
+        is_good, value = pickle.loads(answer)
+        if not is_good:
+            raise value
+        result: T = value
+        return result
+
+    async def close(self) -> None:
+        """Kill the idle children; running ones end with their calls."""
+        self._is_closed = True
+        while self._idle:
+            await _kill(self._idle.pop())
+
+
+def child_command() -> list[str]:
+    """Return the command that starts this program again as a child."""
+    if getattr(sys, "frozen", False):
+        return [sys.executable, "_child"]
+    return [sys.executable, "-m", "rkyc.engine.children"]
+
+
+async def _start_child() -> asyncio.subprocess.Process:
+    environ = dict(os.environ)
+    if not getattr(sys, "frozen", False):
+        # The child must import what the parent's functions live in (an --app module in the working folder).
+        environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    return await asyncio.create_subprocess_exec(
+        *child_command(),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env=environ,
+        # Its own session: Ctrl-C in the terminal goes to the parent alone.
+        start_new_session=True,
+    )
+
+
+async def _exchange(child: asyncio.subprocess.Process, request: bytes) -> bytes:
+    assert child.stdin is not None and child.stdout is not None
+    try:
+        child.stdin.write(_SIZE.pack(len(request)) + request)
+        await child.stdin.drain()
+        (size,) = _SIZE.unpack(await child.stdout.readexactly(_SIZE.size))
+        return await child.stdout.readexactly(size)
+    except (asyncio.IncompleteReadError, BrokenPipeError, ConnectionResetError) as error:
+        code = await child.wait()
+        cause = f"signal {-code}" if code < 0 else f"exit code {code}"
+        raise ChildProcessDiedError(f"the child process ended without an answer ({cause})", {"returncode": code}) from error
+
+
+async def _kill(child: asyncio.subprocess.Process) -> None:
+    if child.returncode is None:
+        try:
+            child.kill()
+        except ProcessLookupError:
+            pass
+        await asyncio.shield(child.wait())
+
+
+def serve_parent() -> None:
+    """The child's side: answer calls until the parent goes away."""
+    source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    # What a library prints must not get between the answers.
+    os.dup2(2, 1)
+    while head := source.read(_SIZE.size):
+        (size,) = _SIZE.unpack(head)
+        answer = _answer(source.read(size))
+        sink.write(_SIZE.pack(len(answer)) + answer)
+        sink.flush()
+
+
+def _answer(request: bytes) -> bytes:
+    try:
+        fn, args = pickle.loads(request)
+        return pickle.dumps((True, fn(*args)))
+    except RkycError as error:
+        return pickle.dumps((False, error))
+    except BaseException as error:  # the boundary of the process: the parent must hear of it
+        return pickle.dumps((False, RuntimeError(f"{type(error).__name__}: {error}")))
+
+
+if __name__ == "__main__":
+    serve_parent()

@@ -1,0 +1,279 @@
+"""What submits, looks at and steers jobs: the API, the command line and users' programs share it.
+
+It calls, and decides nothing: what becomes of a job is in `flow`, the moves are in the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from rkyc.errors import (
+    ConflictError,
+    NotFoundError,
+    PayloadTooLargeError,
+    UnknownLaneError,
+    UnknownPipelineError,
+    WorkerBaseException,
+)
+from rkyc.flow import payload
+from rkyc.flow.ids import RANDOM_BYTES, make_uuid7
+from rkyc.store.pool import Connection, Pool, Record
+from rkyc.store.queue import jobs, pipelines
+from rkyc.store.queue.jobs import NewJobs
+
+INPUT_BYTES_MAX = 16_000_000
+# A cancel that finds a task between two tables looks again on a fresh snapshot.
+CANCEL_TRIES = 20
+# Rows of one INSERT of `enqueue_many`.
+ENQUEUE_ROWS_MAX = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """What `submit` made or found; `is_new` is False for a repeated idempotency key."""
+
+    job_id: UUID
+    is_new: bool
+
+
+class Client:
+    """Jobs, by one pool. `Client(dsn)` opens a pool of its own at the first call; close it with `aclose`."""
+
+    def __init__(self, dsn: str | None = None, *, pool: Pool | None = None) -> None:
+        self._dsn = dsn
+        self._pool = pool
+        self._owns_pool = pool is None
+        self._opening = asyncio.Lock()
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the pool, if it is the client's own."""
+        if self._owns_pool and self._pool is not None:
+            await self._pool.close()
+
+    async def pool(self) -> Pool:
+        """Return the pool, opened at the first use."""
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await Pool.open(self._dsn or os.environ.get("RKYC_DSN", ""), application_name="rkyc client")
+        return self._pool
+
+    async def enqueue(self, pipeline: str, input: Any, *, conn: Connection | None = None, **options: Any) -> UUID:
+        """Enqueue a job and return its id; options are those of `submit`.
+
+        With `conn` it is part of the caller's transaction, and the workers learn of it when that commits.
+        """
+        submitted = await self.submit(pipeline, input, conn=conn, **options)
+        return submitted.job_id
+
+    async def submit(
+        self,
+        pipeline: str,
+        input: Any,
+        *,
+        lane: str = "default",
+        idempotency_key: str | None = None,
+        run_at: datetime | None = None,
+        deadline_s: float | None = None,
+        metadata: dict[str, Any] | None = None,
+        webhook_url: str | None = None,
+        budget_usd: float | None = None,
+        conn: Connection | None = None,
+    ) -> Submitted:
+        """Enqueue a job, once per idempotency key.
+
+        Raises:
+            UnknownPipelineError, UnknownLaneError: the name is not known on this database.
+            ConflictError: the key was used with another input.
+            PayloadTooLargeError: the input is over 16 MB.
+        """
+        text = _encode_input(input)
+        new = NewJobs(
+            pipeline,
+            lane,
+            run_at,
+            deadline_s,
+            payload.encode(metadata) if metadata else None,
+            webhook_url,
+            budget_usd,
+            idempotency_key,
+        )
+        if conn is not None:
+            return await self._submit(conn, new, input, text)
+        pool = await self.pool()
+        if idempotency_key is None:
+            async with pool.connection() as own:
+                return await self._submit(own, new, input, text)
+        async with pool.transaction() as own:
+            submitted = await self._submit(own, new, input, text, wakes=False)
+        async with pool.connection() as own:
+            await jobs.notify(own, jobs.WAKE_CHANNEL, ["*"])
+        return submitted
+
+    async def _submit(self, conn: Connection, new: NewJobs, input: Any, text: str, *, wakes: bool = True) -> Submitted:
+        job_id = _new_id()
+        if new.idempotency_key is not None:
+            request = hashlib.sha256(new.pipeline.encode() + b" " + payload.canonical(input)).digest()
+            if not await jobs.take_idempotency_key(conn, key=new.idempotency_key, uuid=job_id, request_sha256=request):
+                return await self._find_same(conn, new.idempotency_key, request)
+        lane, count = await jobs.enqueue_jobs(conn, new, [job_id], [text])
+        if not count:
+            await self._explain_refusal(conn, new)
+        if wakes:
+            assert lane is not None
+            await jobs.notify(conn, jobs.WAKE_CHANNEL, [lane if new.run_at is None else "due"])
+        return Submitted(job_id, True)
+
+    async def _find_same(self, conn: Connection, key: str, request: bytes) -> Submitted:
+        known = await jobs.find_idempotency_key(conn, key)
+        if known is None or known[1] != request:
+            raise ConflictError(f"idempotency key {key!r} was used with another pipeline or input: use a new key for a new request")
+        return Submitted(known[0], False)
+
+    async def _explain_refusal(self, conn: Connection, new: NewJobs) -> None:
+        lanes = await jobs.list_lanes(conn)
+        if new.lane not in lanes:
+            raise UnknownLaneError(f"no lane is called {new.lane!r}: expected one of {', '.join(lanes)}")
+        known = ", ".join(row["name"] for row in await pipelines.list_pipelines(conn)) or "none"
+        raise UnknownPipelineError(f"no pipeline is called {new.pipeline!r}: this database knows {known}; a worker that serves it makes it known")
+
+    async def enqueue_many(
+        self, pipeline: str, inputs: Sequence[Any], *, lane: str = "default", metadata: dict[str, Any] | None = None
+    ) -> list[UUID]:
+        """Enqueue many jobs of one pipeline and return their ids in order; 1,000 a statement.
+
+        Raises:
+            UnknownPipelineError, UnknownLaneError, PayloadTooLargeError
+        """
+        new = NewJobs(pipeline, lane, metadata=payload.encode(metadata) if metadata else None)
+        texts = [_encode_input(input) for input in inputs]
+        ids = [_new_id() for _ in texts]
+        pool = await self.pool()
+        async with pool.connection() as conn:
+            first_lane: str | None = lane
+            for start in range(0, len(ids), ENQUEUE_ROWS_MAX):
+                end = start + ENQUEUE_ROWS_MAX
+                first_lane, count = await jobs.enqueue_jobs(conn, new, ids[start:end], texts[start:end])
+                if not count:
+                    await self._explain_refusal(conn, new)
+            await jobs.notify(conn, jobs.WAKE_CHANNEL, [first_lane or "*"])
+        return ids
+
+    async def get(self, job_id: UUID) -> Record:
+        """Return the job's status row with input, result, warnings and usage as JSON text.
+
+        Raises:
+            NotFoundError
+        """
+        pool = await self.pool()
+        async with pool.connection() as conn:
+            row = await jobs.read_job(conn, job_id)
+        if row is None:
+            raise NotFoundError(f"no job {job_id}: `rkyc jobs list` shows those that are kept")
+        return row
+
+    async def steps(self, job_id: UUID) -> list[Record]:
+        """Return the job's steps in the graph's order."""
+        pool = await self.pool()
+        async with pool.connection() as conn:
+            return await jobs.read_steps(conn, job_id)
+
+    async def list_jobs(self, **filters: Any) -> list[Record]:
+        """Return status rows, newest first; filters as `store.queue.jobs.list_jobs`."""
+        pool = await self.pool()
+        async with pool.connection() as conn:
+            return await jobs.list_jobs(conn, **filters)
+
+    async def result(self, job_id: UUID, timeout_s: float | None = None) -> Any:
+        """Wait for the job's end and return its result.
+
+        Raises:
+            NotFoundError: no such job.
+            WorkerBaseException: it failed or was cancelled; `details["error_code"]` says how.
+            TimeoutError: not within `timeout_s`.
+        """
+        await self.get(job_id)
+        pool = await self.pool()
+        pause_s = 0.005
+        async with asyncio.timeout(timeout_s):
+            while True:
+                async with pool.connection() as conn:
+                    end = await jobs.read_end(conn, job_id)
+                if end is not None:
+                    break
+                await asyncio.sleep(pause_s)
+                pause_s = min(0.5, pause_s * 1.5)
+        if end["state"] == "completed":
+            return payload.decode(end["result"])
+        raise WorkerBaseException(
+            f"job {job_id} {end['state']}: {end['error_message'] or 'by a person'}", {"error_code": end["error_code"], "status": end["state"]}
+        )
+
+    async def cancel(self, job_id: UUID, reason: str | None = None) -> bool:
+        """Cancel a job: its status changes at once; False when it had ended before.
+
+        Raises:
+            NotFoundError
+        """
+        pool = await self.pool()
+        async with pool.connection() as conn:
+            job = await jobs.find_job(conn, job_id)
+        if job is None:
+            raise NotFoundError(f"no job {job_id}: `rkyc jobs list` shows those that are kept")
+        for _ in range(CANCEL_TRIES):
+            async with pool.transaction() as conn:
+                if await jobs.is_finished(conn, job["id"]) is not None:
+                    return False
+                await jobs.lock_branching_row(conn, job["id"])
+                if await jobs.cancel_chain(conn, job_id=job["id"], reason=reason, now=datetime.now(UTC)):
+                    break
+            await asyncio.sleep(0.01)
+        else:
+            return False
+        async with pool.connection() as conn:
+            await jobs.notify(conn, jobs.WAKE_CHANNEL, [f"cancel:{job['id']}"])
+            hint = payload.encode({"job_id": str(job_id), "pipeline": job["pipeline"], "status": "cancelled", "step": None})
+            await jobs.notify(conn, jobs.PROGRESS_CHANNEL, [hint])
+        return True
+
+    async def retry(self, job_id: UUID) -> None:
+        """Start a failed or cancelled job again at the steps that were left; completed steps keep their outputs.
+
+        Raises:
+            NotFoundError, ConflictError: it is not failed or cancelled.
+        """
+        pool = await self.pool()
+        async with pool.connection() as conn:
+            job = await jobs.find_job(conn, job_id)
+            if job is None:
+                raise NotFoundError(f"no job {job_id}: `rkyc jobs list` shows those that are kept")
+            lanes = await jobs.retry_job(conn, job_id=job["id"], now=datetime.now(UTC))
+            if not lanes:
+                raise ConflictError(f"job {job_id} is neither failed nor cancelled: only such a job can be started again")
+            await jobs.notify(conn, jobs.WAKE_CHANNEL, sorted(set(lanes)))
+
+
+def _new_id() -> UUID:
+    return make_uuid7(time.time_ns() // 1_000_000, os.urandom(RANDOM_BYTES))
+
+
+def _encode_input(value: Any) -> str:
+    text = payload.encode(value)
+    if len(text) > INPUT_BYTES_MAX:
+        raise PayloadTooLargeError(
+            f"the input has {len(text)} bytes, at most {INPUT_BYTES_MAX} are taken: store it as a blob and pass its sha256"
+        )
+    return text

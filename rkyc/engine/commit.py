@@ -1,0 +1,147 @@
+"""Commits outcomes: most go to the flusher in groups, some take a transaction of their own.
+
+A `save` runs user code inside the transaction that commits the checkpoint, so it is never grouped
+with others: lock the lease, save, checkpoint. A job that forked is locked on its `branching` row
+before anything of it moves. Either way an outcome is written only while its lease holds, and True
+comes back only after the commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from rkyc.engine.clock import DatabaseClock
+from rkyc.engine.flusher import Flusher
+from rkyc.errors import DatabaseConnectionError, LeaseLostError, StoreError, StepTimeoutError
+from rkyc.flow import payload
+from rkyc.flow.job import Claim
+from rkyc.flow.outcome import Advance, Arrive, Completed, Fail, Finish, Fork, Outcome, Release, Retry
+from rkyc.store.pool import Connection, Pool, refuse_data_errors
+from rkyc.store.queue import commits
+from rkyc.telemetry import events
+from rkyc.telemetry.logs import get_logger
+
+_log = get_logger(__name__)
+
+# A `save` is SQL only; what takes longer belongs into `run`. Seconds.
+SAVE_LIMIT_S = 5.0
+
+
+class Committer:
+    """Writes outcomes and tells whether their leases held."""
+
+    def __init__(
+        self, *, pool: Pool, clock: DatabaseClock, worker_id: int, count_active: Callable[[], int], save_limit_s: float = SAVE_LIMIT_S
+    ) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._worker_id = worker_id
+        self._save_limit_s = save_limit_s
+        self.flusher = Flusher(pool=pool, clock=clock, worker_id=worker_id, count_active=count_active)
+
+    async def commit(self, outcome: Outcome, *, is_branched: bool) -> bool:
+        """Write an outcome; False: the lease is lost and nothing was written.
+
+        Raises:
+            OutputInvalidError: the database refuses the value.
+            StepTimeoutError: `save` took too long; nothing was written.
+            Exception: whatever `save` raised; nothing was written.
+        """
+        done = getattr(outcome, "done", None)
+        saves = isinstance(done, Completed) and done.save is not None
+        if isinstance(outcome, Advance | Finish | Retry) and not saves and not is_branched:
+            return await self.flusher.submit(outcome)
+        if isinstance(outcome, Advance | Finish | Fork | Arrive | Fail | Retry):
+            return await self._commit_alone(outcome, is_branched)
+        return await self.flusher.submit(outcome)
+
+    async def _commit_alone(self, outcome: Advance | Finish | Fork | Arrive | Fail | Retry, is_branched: bool) -> bool:
+        """Write in a transaction of its own, until its fate is known."""
+        while True:
+            try:
+                await self._transact(outcome, is_branched)
+                return True
+            except LeaseLostError:
+                return False
+            except (DatabaseConnectionError, StoreError) as error:
+                _log.warning(events.COMMIT_UNKNOWN, error=str(error), rows=1)
+            fate = await self._learn_fate(outcome)
+            if fate is not None:
+                return fate
+
+    async def _transact(self, outcome: Advance | Finish | Fork | Arrive | Fail | Retry, is_branched: bool) -> None:
+        done = getattr(outcome, "done", None)
+        save = done.save if isinstance(done, Completed) else None
+        async with self._pool.transaction() as conn:
+            if save is not None:
+                await commits.bound_transaction(conn, int(self._save_limit_s * 1000))
+            claim = outcome.claim
+            if not await commits.lock_lease(conn, job_id=claim.job_id, branch=claim.branch, fence=claim.fence):
+                raise LeaseLostError(f"job {claim.uuid}: the lease of step {claim.step} is lost")
+            if save is not None:
+                assert isinstance(done, Completed)
+                await self._save(conn, done, claim)
+            await self._write(conn, outcome, is_branched)
+
+    async def _save(self, conn: Connection, done: Completed, claim: Claim) -> None:
+        assert done.save is not None
+        subject = f"save of step {done.step}"
+        try:
+            # Postgres' own limits stop neither a Python sleep nor many short statements.
+            async with asyncio.timeout(self._save_limit_s):
+                with refuse_data_errors(subject):
+                    await done.save(conn, done.saved_value)
+        except TimeoutError as error:
+            raise StepTimeoutError(f"{subject} passed its limit of {self._save_limit_s:g} s: move the work into the step") from error
+
+    async def _write(self, conn: Connection, outcome: Advance | Finish | Fork | Arrive | Fail | Retry, is_branched: bool) -> None:
+        claim = outcome.claim
+        worker_id, now = self._worker_id, self._clock.now()
+        with refuse_data_errors(f"the outcome of step {claim.step}"):
+            if is_branched:
+                number = await commits.lock_branching(conn, claim.job_id, claim.events + 1)
+                claim.events = number - 1
+            match outcome:
+                case Advance():
+                    await commits.advance_tasks(conn, [outcome], worker_id=worker_id, now=now)
+                case Finish():
+                    await commits.finish_tasks(conn, [outcome], worker_id=worker_id, now=now)
+                case Retry():
+                    await commits.retry_tasks(conn, [outcome], worker_id=worker_id, now=now)
+                case Fork():
+                    await commits.fork_task(conn, outcome, seq=claim.events + 1, worker_id=worker_id, now=now)
+                case Arrive():
+                    await commits.arrive_task(conn, outcome, seq=claim.events + 1, worker_id=worker_id, now=now)
+                case Fail():
+                    left = await commits.sweep_siblings(conn, claim.job_id, claim.branch) if is_branched else []
+                    await commits.fail_task(
+                        conn,
+                        outcome,
+                        seq=claim.events + 1,
+                        open_tasks=payload.encode(left),
+                        warnings=None,
+                        worker_id=worker_id,
+                        now=now,
+                    )
+
+    async def _learn_fate(self, outcome: Advance | Finish | Fork | Arrive | Fail | Retry) -> bool | None:
+        """After a lost connection: True it landed, False the lease is gone, None send it again."""
+        claim = outcome.claim
+        while True:
+            await asyncio.sleep(0.1)
+            try:
+                async with self._pool.connection() as conn:
+                    if isinstance(outcome, Advance | Fork | Arrive) and await commits.find_checkpoints(conn, [outcome]):
+                        return True
+                    if await commits.find_leases(conn, [(claim.job_id, claim.branch, claim.fence)]):
+                        return None
+                    # Gone: by this commit, or taken away. For all but an advance the task has ended here.
+                    return not isinstance(outcome, Advance)
+            except (DatabaseConnectionError, StoreError):
+                continue
+
+
+async def release(committer: Committer, claim: Claim, *, step: str, lane: str) -> bool:
+    """Give a task back uncharged."""
+    return await committer.flusher.submit(Release(claim, step, lane))

@@ -1,0 +1,188 @@
+"""Claims tasks for the free slots and hands them to the executor.
+
+One claim takes at most what is free, from the lanes in their order; every eighth round begins with
+the lane whose first task has waited longest, so that no lane starves. Woken by notices, by freed
+slots and by the beat; on its own connection, so that a claim never waits behind a flush.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Sequence
+
+from rkyc.engine.clock import DatabaseClock
+from rkyc.engine.executor import Executor
+from rkyc.errors import DatabaseConnectionError, StoreError
+from rkyc.flow.cursor import ClaimCursor
+from rkyc.flow.job import Claim
+from rkyc.store.pool import Connection, Pool, translate_errors
+from rkyc.store.queue import tasks
+from rkyc.telemetry import events
+from rkyc.telemetry.logs import get_logger
+
+_log = get_logger(__name__)
+
+FAIR_ROUND = 8
+# A claim that was rolled back leaves rows below the cursor: from the beginning again. Seconds.
+SWEEP_S = 5.0
+# With a backlog, wait this long for more free slots: a claim per freed slot would be a statement per job.
+GATHER_S = 0.001
+
+
+class Dispatcher:
+    """The claim loop of one worker."""
+
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        clock: DatabaseClock,
+        executor: Executor,
+        worker_id: int,
+        lanes: Sequence[str],
+        wake_keys: Sequence[str],
+        slots: int,
+        prefetch: int = 0,
+        for_suspects: bool = False,
+    ) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._executor = executor
+        self._worker_id = worker_id
+        self._lanes = list(lanes)
+        self._wake_keys = list(wake_keys)
+        self._slots = slots
+        self._capacity = slots + prefetch
+        self._for_suspects = for_suspects
+        self._cursors = {lane: ClaimCursor() for lane in lanes}
+        self._swept_at = time.monotonic()
+        self._rounds = 0
+        # Claimed beyond the free slots (prefetch), not started yet.
+        self._held_back: deque[Claim] = deque()
+        self._woken = asyncio.Event()
+        self._has_backlog = False
+        self._has_parked = False
+        self._conn: Connection | None = None
+        self.is_stopped = False
+
+    def wake(self) -> None:
+        """There may be tasks to claim."""
+        self._woken.set()
+
+    def note_parked(self) -> None:
+        """Tasks that another worker could not serve wait for one like this."""
+        self._has_parked = True
+        self._woken.set()
+
+    def on_free(self) -> None:
+        """A slot is free: start what is held back, or claim more."""
+        while self._held_back and len(self._executor.executions) < self._slots:
+            self._executor.start(self._held_back.popleft())
+        if self._has_backlog or self._for_suspects:
+            self._woken.set()
+
+    @property
+    def held_back(self) -> Sequence[Claim]:
+        """Claims that were prefetched and not started."""
+        return self._held_back
+
+    async def run(self) -> None:
+        """Claim until cancelled."""
+        try:
+            while True:
+                await self._woken.wait()
+                if self._has_backlog and self._free() < self._capacity // 4:
+                    await asyncio.sleep(GATHER_S)
+                self._woken.clear()
+                if self.is_stopped:
+                    continue
+                try:
+                    with translate_errors():
+                        await self._claim_round(await self._connect())
+                except (DatabaseConnectionError, StoreError) as error:
+                    _log.warning(events.CLAIM_FAILED, error=str(error))
+                    await self._reconnect_later()
+        finally:
+            if self._conn is not None:
+                self._conn.terminate()
+
+    def _free(self) -> int:
+        return self._capacity - len(self._executor.executions) - len(self._held_back)
+
+    async def _claim_round(self, conn: Connection) -> None:
+        if self._for_suspects:
+            await self._claim_suspect(conn)
+            return
+        if self._has_parked and self._free() > 0:
+            await self._claim_parked(conn)
+        self._has_backlog = False
+        for lane in await self._order_lanes(conn):
+            free = self._free()
+            if free <= 0:
+                # What is behind was not looked at: assume there is more.
+                self._has_backlog = True
+                return
+            answer = await tasks.claim_tasks(
+                conn, lane=lane, after=self._cursors[lane].after, slots=free, worker_id=self._worker_id, now=self._clock.now()
+            )
+            highest = max((claim.fence for claim in answer.claims), default=None)
+            self._cursors[lane].note_claim(highest, answer.xmin, answer.xmax)
+            self._take(answer.claims)
+            if len(answer.claims) == free:
+                self._has_backlog = True
+
+    async def _order_lanes(self, conn: Connection) -> list[str]:
+        now = time.monotonic()
+        if now - self._swept_at > SWEEP_S:
+            self._swept_at = now
+            for cursor in self._cursors.values():
+                cursor.reset()
+        self._rounds += 1
+        if self._rounds % FAIR_ROUND or len(self._lanes) == 1:
+            return self._lanes
+        oldest = await tasks.find_oldest_lane(conn, self._lanes)
+        return self._lanes if oldest is None else [oldest, *(lane for lane in self._lanes if lane != oldest)]
+
+    def _take(self, claims: Sequence[Claim]) -> None:
+        for claim in claims:
+            if self.is_stopped:
+                self._held_back.append(claim)
+            elif len(self._executor.executions) < self._slots:
+                self._executor.start(claim)
+            else:
+                self._held_back.append(claim)
+
+    async def _claim_parked(self, conn: Connection) -> None:
+        self._has_parked = False
+        claims = await tasks.claim_parked_tasks(
+            conn, wake_keys=self._wake_keys, lanes=self._lanes, slots=self._free(), worker_id=self._worker_id, now=self._clock.now()
+        )
+        self._take(claims)
+        self._has_parked = bool(claims)
+
+    async def _claim_suspect(self, conn: Connection) -> None:
+        """One at a time: nothing else may run beside a suspect."""
+        if self._executor.executions:
+            return
+        claim = await tasks.claim_suspect(
+            conn, wake_keys=self._wake_keys, worker_id=self._worker_id, now=self._clock.now()
+        )
+        if claim is not None:
+            self._take([claim])
+
+    async def _connect(self) -> Connection:
+        if self._conn is None or self._conn.is_closed():
+            self._conn = await self._pool.dedicated(application_name="rkyc claim")
+            # A statement prepared and not yet run leaves a transaction open whose now() is stale; the
+            # first claim of a connection may see an old moment, so look once more.
+            self._woken.set()
+        return self._conn
+
+    async def _reconnect_later(self) -> None:
+        if self._conn is not None:
+            self._conn.terminate()
+            self._conn = None
+        await asyncio.sleep(0.1)
+        self._woken.set()

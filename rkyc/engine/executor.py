@@ -1,0 +1,364 @@
+"""Runs claimed tasks: a step's body, its outcome, the commit, the next step of the chain.
+
+A task keeps its slot from step to step. User code is called in one place here, and this is the only
+module that catches every exception: what it raises becomes an outcome. Nothing is open in the
+database while a body runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rkyc.engine.children import ChildProcesses
+from rkyc.engine.clock import DatabaseClock
+from rkyc.engine.commit import Committer
+from rkyc.engine.context import Context, Notes
+from rkyc.engine.journal import StepJournal
+from rkyc.engine.notices import Notices
+from rkyc.errors import (
+    DeadlineExceededError,
+    LeaseLostError,
+    OutputInvalidError,
+    PoisonError,
+    RkycError,
+    StepTimeoutError,
+)
+from rkyc.flow import payload
+from rkyc.flow.decide import decide_failure, decide_success, error_code_of, make_fail, message_of
+from rkyc.flow.graph import Place
+from rkyc.flow.job import Claim
+from rkyc.flow.outcome import Advance, Completed, Fail, Finish, Outcome, Park, Release
+from rkyc.flow.pipeline import Pipeline, Registry
+from rkyc.store.pool import Pool
+from rkyc.telemetry import events
+from rkyc.telemetry.logs import get_logger
+from rkyc.telemetry.metrics import Metrics
+
+_log = get_logger(__name__)
+# Larger outputs belong into a blob or a table of the step's own. Bytes.
+OUTPUT_BYTES_MAX = 16_000_000
+ALONE_CRASHES_MAX = 3
+
+
+class Execution:
+    """A task that this process holds. `stop` says why its body is being cancelled, once it is."""
+
+    __slots__ = ("claim", "deadline", "job_lane", "began", "stop", "task")
+
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
+        self.task: asyncio.Task[None] | None = None
+        self.began = time.monotonic()
+        self.deadline: float | None = None
+        self.stop: str | None = None
+
+    def cancel(self, reason: str) -> None:
+        """Cancel the body; the first reason stands."""
+        if self.stop is None:
+            self.stop = reason
+        if self.task is not None:
+            self.task.cancel()
+
+
+class Executor:
+    """The tasks of this process, by (job, branch)."""
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        resources: Mapping[type, Any],
+        limits: Mapping[str, int],
+        lanes: frozenset[str],
+        pool: Pool,
+        clock: DatabaseClock,
+        committer: Committer,
+        notices: Notices,
+        children: ChildProcesses,
+        metrics: Metrics,
+        on_free: Callable[[], None],
+    ) -> None:
+        self.executions: dict[tuple[int, int], Execution] = {}
+        self.is_draining = False
+        self._registry = registry
+        self._resources = resources
+        self._limits = {name: asyncio.Semaphore(size) for name, size in limits.items()}
+        self._step_limits: dict[tuple[str, str], asyncio.Semaphore] = {}
+        self._lanes = lanes
+        self._pool = pool
+        self._clock = clock
+        self._committer = committer
+        self._notices = notices
+        self._children = children
+        self._metrics = metrics
+        self._on_free = on_free
+
+    def start(self, claim: Claim) -> None:
+        """Run a claimed task in the background until it leaves this process."""
+        execution = Execution(claim)
+        self.executions[claim.job_id, claim.branch] = execution
+        execution.task = asyncio.create_task(self._run(execution))
+
+    async def _run(self, execution: Execution) -> None:
+        claim = execution.claim
+        try:
+            await self._run_chain(execution)
+        except asyncio.CancelledError:
+            if execution.stop is None:
+                raise
+            if execution.stop == "drain":
+                await self._give_back(execution)
+        except LeaseLostError:
+            self._metrics.lease_lost()
+        except Exception:
+            # A fault of the engine itself: the lease stays and is reclaimed with this process.
+            _log.error(events.EXECUTOR_FAILED, job_id=str(claim.uuid), step=claim.step, exc_info=True)
+        finally:
+            # Another claim of the same task may stand here already, if this one was fenced.
+            if self.executions.get((claim.job_id, claim.branch)) is execution:
+                del self.executions[claim.job_id, claim.branch]
+            self._on_free()
+
+    async def _give_back(self, execution: Execution) -> None:
+        """The grace is over: release the task at its last checkpoint, the attempt uncharged."""
+        _uncancel()
+        claim = execution.claim
+        await self._committer.flusher.submit(Release(claim, claim.step, claim.lane))
+
+    async def _run_chain(self, execution: Execution) -> None:
+        """Run step after step under one lease until the task leaves."""
+        claim = execution.claim
+        pipeline = self._registry.get(claim.pipeline, claim.version)
+        if pipeline is None or claim.step not in pipeline.graph.places:
+            kind = "version_blocked" if pipeline or self._serves_other_version(claim.pipeline) else "no_worker"
+            await self._committer.commit(Park(claim, kind), is_branched=False)
+            return
+        place = pipeline.graph.places[claim.step]
+        is_branched = any(other.fork for other in pipeline.graph.places.values())
+        available, fault = _read_inputs(claim, place)
+        if fault is not None:
+            await self._end(execution, pipeline, place, make_fail(claim, place.name, fault, claim.error_attempts + 1), is_branched)
+            return
+        while True:
+            outcome, notes = await self._attempt(execution, pipeline, place, available)
+            held = await self._end(execution, pipeline, place, outcome, is_branched)
+            if not held or not isinstance(outcome, Advance):
+                return
+            place = self._move_on(claim, pipeline, outcome, available)
+            lane = place.step.lane
+            if self.is_draining or (lane is not None and lane not in self._lanes):
+                await self._committer.commit(Release(claim, place.name, lane or claim.lane), is_branched=False)
+                if lane is not None:
+                    self._notices.wake_lane(lane)
+                return
+
+    def _serves_other_version(self, name: str) -> bool:
+        return any(pipeline.name == name for pipeline in self._registry)
+
+    def _move_on(self, claim: Claim, pipeline: Pipeline, outcome: Advance, available: dict[str, Any]) -> Place:
+        """The checkpoint stands: a clean record for the next step, its input read back as any process would."""
+        claim.events += 1
+        claim.error_attempts = claim.crash_attempts = claim.alone_crashes = 0
+        claim.step = outcome.next_step
+        claim.step_started_at = self._clock.now()
+        place = pipeline.graph.places[outcome.next_step]
+        value = payload.decode(outcome.done.output)
+        available[outcome.done.step] = value
+        available["input"] = value
+        return place
+
+    async def _attempt(
+        self, execution: Execution, pipeline: Pipeline, place: Place, available: dict[str, Any]
+    ) -> tuple[Outcome, Notes]:
+        """Run a body once and decide what follows."""
+        claim, step = execution.claim, place.step
+        ctx = self._make_context(execution, place)
+        began = execution.began = time.monotonic()
+        error: BaseException
+        try:
+            _check_start(claim, place, ctx)
+            output = step.check_output(await self._call_body(execution, pipeline, place, ctx, available))
+            done = _complete(place, ctx, output)
+            self._metrics.step_finished(step.name, time.monotonic() - began)
+            return decide_success(pipeline.graph, place, claim, done, claim.lane), ctx.notes
+        except asyncio.CancelledError:
+            if execution.stop != "timeout":
+                raise
+            _uncancel()
+            execution.stop = None
+            error = _timeout_error(place)
+        except LeaseLostError:
+            raise
+        except Exception as caught:
+            error = caught
+        finally:
+            execution.deadline = None
+        return self._decide_failure(execution, place, ctx, error), ctx.notes
+
+    async def _call_body(
+        self, execution: Execution, pipeline: Pipeline, place: Place, ctx: Context, available: dict[str, Any]
+    ) -> Any:
+        step = place.step
+        arguments = step.read_arguments(available)
+        limiters = self._limiters(pipeline, place)
+        if not limiters:
+            execution.deadline = _deadline(place, execution.claim, ctx)
+            return await step.fn(ctx, **arguments)
+        async with contextlib.AsyncExitStack() as stack:
+            for limiter in limiters:
+                await stack.enter_async_context(limiter)
+            # The limit is of the work, not of the wait for a free place.
+            execution.deadline = _deadline(place, execution.claim, ctx)
+            return await step.fn(ctx, **arguments)
+
+    def _limiters(self, pipeline: Pipeline, place: Place) -> list[asyncio.Semaphore]:
+        """Return what bounds a step here, always in one order, so that two steps can't block each other."""
+        step = place.step
+        if not step.limits and step.concurrency is None:
+            return []
+        found = [self._limits[name] for name in sorted(step.limits) if name in self._limits]
+        if step.concurrency is not None:
+            key = (pipeline.name, step.name)
+            found.append(self._step_limits.setdefault(key, asyncio.Semaphore(step.concurrency)))
+        return found
+
+    def _make_context(self, execution: Execution, place: Place) -> Context:
+        claim, step = execution.claim, place.step
+        is_first = claim.error_attempts + claim.crash_attempts == 0 and claim.outputs is None
+        return Context(
+            job_id=claim.uuid,
+            step=step,
+            attempt=claim.error_attempts + claim.crash_attempts + 1,
+            now=self._clock.now(),
+            resources=self._resources,
+            make_journal=lambda: StepJournal(
+                pool=self._pool, flusher=self._committer.flusher, claim=claim, step=step.name, is_first=is_first
+            ),
+            children=self._children,
+            is_held=lambda: execution.stop is None,
+            make_log=_log.bind,
+        )
+
+    def _decide_failure(self, execution: Execution, place: Place, ctx: Context, error: BaseException) -> Outcome:
+        claim = execution.claim
+        code = error_code_of(error)
+        self._metrics.step_failed(place.name, code)
+        if not isinstance(error, RkycError):
+            _log.error(events.STEP_FAILED, job_id=str(claim.uuid), step=place.name, exc_info=error)
+        outcome = decide_failure(place, claim, error, now=self._clock.now(), random=random.random())
+        if outcome is not None:
+            return outcome
+        # An optional step: the job goes on, degraded, and says so.
+        ctx.warn(code, message_of(error), subject=place.name)
+        pipeline = self._registry.get(claim.pipeline, claim.version)
+        assert pipeline is not None
+        return decide_success(pipeline.graph, place, claim, _complete(place, ctx, None, saves=False), claim.lane)
+
+    async def _end(self, execution: Execution, pipeline: Pipeline, place: Place, outcome: Outcome, is_branched: bool) -> bool:
+        """Commit an outcome; what can't be committed becomes a failed attempt itself."""
+        claim = execution.claim
+        try:
+            held = await self._committer.commit(outcome, is_branched=is_branched)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            if isinstance(outcome, Fail):
+                raise
+            ctx = self._make_context(execution, place)
+            outcome = self._decide_failure(execution, place, ctx, error)
+            await self._end(execution, pipeline, place, outcome, is_branched)
+            return False
+        if not held:
+            self._metrics.lease_lost()
+            return False
+        self._tell(claim, place, outcome)
+        return True
+
+    def _tell(self, claim: Claim, place: Place, outcome: Outcome) -> None:
+        """Say what was committed: hints to the listeners, a line at a job's end, the counters."""
+        if isinstance(outcome, Finish | Fail):
+            state = "completed" if isinstance(outcome, Finish) else "failed"
+            self._metrics.job_ended(claim.pipeline, state)
+            self._notices.progress(claim, state, place.name)
+            if isinstance(outcome, Fail):
+                _log.warning(
+                    events.JOB_FAILED, job_id=str(claim.uuid), pipeline=claim.pipeline, step=place.name, error_code=outcome.error_code,
+                    error=outcome.error_message,
+                )
+            else:
+                _log.debug(events.JOB_COMPLETED, job_id=str(claim.uuid), pipeline=claim.pipeline)
+            return
+        self._notices.outcome(claim, place, outcome)
+
+
+def _read_inputs(claim: Claim, place: Place) -> tuple[dict[str, Any], RkycError | None]:
+    """Decode what the step may ask for; a fault fails this job alone."""
+    try:
+        job_input = payload.decode(claim.input)
+        available: dict[str, Any] = payload.decode(claim.outputs) or {}
+    except RkycError as error:
+        return {}, error
+    available["job"] = job_input
+    if not place.before:
+        available["input"] = job_input
+    elif place.waits_for:
+        available["input"] = {name: available.get(name) for name in place.before}
+    else:
+        available["input"] = available.get(place.before[0])
+    return available, None
+
+
+def _check_start(claim: Claim, place: Place, ctx: Context) -> None:
+    if claim.alone_crashes >= ALONE_CRASHES_MAX:
+        raise PoisonError(
+            f"step {place.name} took its process down {claim.alone_crashes} times while it ran alone: it will not run again"
+        )
+    if claim.deadline_at is not None and ctx.now >= claim.deadline_at:
+        raise DeadlineExceededError(f"the job's deadline of {claim.deadline_at.isoformat(timespec='seconds')} has passed")
+
+
+def _deadline(place: Place, claim: Claim, ctx: Context) -> float | None:
+    """Return the monotonic instant at which the body is cancelled."""
+    limits = [place.step.timeouts.start_to_close] if place.step.timeouts.start_to_close is not None else []
+    if claim.deadline_at is not None:
+        limits.append((claim.deadline_at - ctx.now).total_seconds())
+    if place.step.timeouts.total is not None:
+        limits.append(place.step.timeouts.total - (ctx.now - claim.step_started_at).total_seconds())
+    return time.monotonic() + min(limits) if limits else None
+
+
+def _timeout_error(place: Place) -> StepTimeoutError:
+    limit = place.step.timeouts.start_to_close
+    shown = f"its limit of {limit:g} s" if limit is not None else "the job's deadline"
+    return StepTimeoutError(f"step {place.name} passed {shown} and was cancelled", {"timeout_seconds": limit})
+
+
+def _complete(place: Place, ctx: Context, output: Any, *, saves: bool = True) -> Completed:
+    text = payload.encode(output)
+    if len(text) > OUTPUT_BYTES_MAX:
+        raise OutputInvalidError(
+            f"step {place.name} returned {len(text)} bytes, at most {OUTPUT_BYTES_MAX} are taken: store it and return a reference"
+        )
+    return Completed(
+        step=place.name,
+        attempt=ctx.attempt,
+        output=text,
+        started_at=ctx.now,
+        degraded=ctx.notes.is_degraded,
+        warnings=ctx.notes.warnings_json(),
+        metadata=ctx.notes.metadata_json(),
+        save=place.step.save if saves else None,
+        saved_value=output,
+    )
+
+
+def _uncancel() -> None:
+    """The cancellation was ours and is answered: later time-outs in this task must work again."""
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()

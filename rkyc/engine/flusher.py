@@ -1,0 +1,193 @@
+"""Group commit: outcomes of many tasks in one statement, on one connection, by one flusher.
+
+Guarantees: an outcome is answered True only after its commit; False when its lease was lost. After
+a connection is lost around a commit the answer is unknown: it is read back before anything is sent
+again. A row that the database refuses fails alone; its neighbours are written without it.
+What needs a transaction of its own (a `save`, a fork, a failure) is not handled here: see commit.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rkyc.engine.clock import DatabaseClock
+from rkyc.errors import DatabaseConnectionError, OutputInvalidError, StoreError
+from rkyc.flow.outcome import Advance, Finish, Park, Release, Retry
+from rkyc.store.pool import Connection, Pool, refuse_data_errors, translate_errors
+from rkyc.store.queue import commits, journal, tasks
+from rkyc.store.queue.journal import Answer
+from rkyc.telemetry import events
+from rkyc.telemetry.logs import get_logger
+
+_log = get_logger(__name__)
+
+# Rows of one statement: more gain nothing and hold locks longer.
+BATCH_ROWS_MAX = 512
+# How long a first outcome waits for company while other tasks are computing.
+LINGER_S = 0.001
+
+Batched = Advance | Finish | Retry | Release | Park | Answer
+
+
+class Flusher:
+    """Takes outcomes, writes them in groups, answers each.
+
+    `count_active` says how many tasks are held: when all of them wait here, lingering would only
+    cost time.
+    """
+
+    def __init__(self, *, pool: Pool, clock: DatabaseClock, worker_id: int, count_active: Callable[[], int]) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._worker_id = worker_id
+        self._count_active = count_active
+        self._queue: list[tuple[Batched, asyncio.Future[bool]]] = []
+        self._filled = asyncio.Event()
+        self._conn: Connection | None = None
+        self._suspicious = False
+
+    def submit(self, outcome: Batched) -> asyncio.Future[bool]:
+        """Queue an outcome; the future gives whether its lease held, or raises OutputInvalidError."""
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._queue.append((outcome, future))
+        self._filled.set()
+        return future
+
+    @property
+    def pending(self) -> int:
+        """How many outcomes wait to be written."""
+        return len(self._queue)
+
+    async def run(self) -> None:
+        """Write until cancelled; whatever is queued then stays unwritten."""
+        try:
+            while True:
+                await self._filled.wait()
+                if len(self._queue) < min(self._count_active(), BATCH_ROWS_MAX):
+                    await asyncio.sleep(LINGER_S)
+                batch, self._queue = self._queue[:BATCH_ROWS_MAX], self._queue[BATCH_ROWS_MAX:]
+                if not self._queue:
+                    self._filled.clear()
+                await self._write(batch)
+        finally:
+            if self._conn is not None:
+                self._conn.terminate()
+
+    async def _write(self, batch: list[tuple[Batched, asyncio.Future[bool]]]) -> None:
+        """Write one group per kind; each kind is one statement and one commit."""
+        groups: dict[type, list[tuple[Any, asyncio.Future[bool]]]] = {}
+        for outcome, future in batch:
+            groups.setdefault(type(outcome), []).append((outcome, future))
+        for kind, group in groups.items():
+            # Rows are locked in the order of their tasks, so that two flushers can't deadlock.
+            group.sort(key=lambda pair: _lease(pair[0]))
+            await self._write_group(kind, group)
+
+    async def _write_group(self, kind: type, group: list[tuple[Any, asyncio.Future[bool]]]) -> None:
+        while group:
+            try:
+                conn = await self._connect()
+                with translate_errors(), refuse_data_errors("the group commit"):
+                    if self._suspicious:
+                        group = await self._settle_known(conn, kind, group)
+                        self._suspicious = False
+                        continue
+                    held = await self._statement(conn, kind, [outcome for outcome, _ in group])
+            except (DatabaseConnectionError, StoreError) as error:
+                _log.warning(events.COMMIT_UNKNOWN, error=str(error), rows=len(group))
+                await self._drop_connection()
+                self._suspicious = True
+                await asyncio.sleep(0.05)
+                continue
+            except OutputInvalidError as error:
+                await self._isolate(kind, group, error)
+                return
+            for outcome, future in group:
+                _answer(future, _lease(outcome)[:2] in held)
+            return
+
+    async def _isolate(self, kind: type, group: list[tuple[Any, asyncio.Future[bool]]], error: OutputInvalidError) -> None:
+        """Find the row that poisons a group: halve it until it stands alone."""
+        if len(group) == 1:
+            _log.warning(events.COMMIT_ROW_REFUSED, error=str(error))
+            if not group[0][1].done():
+                group[0][1].set_exception(error)
+            return
+        middle = len(group) // 2
+        await self._write_group(kind, group[:middle])
+        await self._write_group(kind, group[middle:])
+
+    async def _settle_known(
+        self, conn: Connection, kind: type, group: list[tuple[Any, asyncio.Future[bool]]]
+    ) -> list[tuple[Any, asyncio.Future[bool]]]:
+        """Answer those whose commit landed before the connection was lost; return the rest."""
+        landed: set[int] = set()
+        if kind is Advance:
+            landed = await commits.find_checkpoints(conn, [outcome for outcome, _ in group])
+        leases = [_lease(outcome) for outcome, _ in group]
+        held = await commits.find_leases(conn, leases)
+        rest = []
+        for number, (outcome, future) in enumerate(group):
+            if number in landed:
+                _answer(future, True)
+            elif number in held:
+                rest.append((outcome, future))
+            else:
+                # The lease is gone: by this very commit (then all is well), or taken away (then
+                # nothing may be written). For all but a checkpoint the task has ended here either way.
+                _answer(future, kind is not Advance)
+        return rest
+
+    async def _statement(self, conn: Connection, kind: type, rows: Sequence[Any]) -> set[tuple[int, int]]:
+        now = self._clock.now()
+        if kind is Advance:
+            return await commits.advance_tasks(conn, rows, worker_id=self._worker_id, now=now)
+        if kind is Finish:
+            return await commits.finish_tasks(conn, rows, worker_id=self._worker_id, now=now)
+        if kind is Answer:
+            return await journal.write_answers(conn, rows, worker_id=self._worker_id, now=now)
+        if kind is Retry:
+            return await commits.retry_tasks(conn, rows, worker_id=self._worker_id, now=now)
+        if kind is Release:
+            moved = await tasks.release_tasks(conn, [_release_row(row) for row in rows])
+            return {(row["job_id"], row["branch"]) for row in moved}
+        await tasks.park_tasks(conn, [(row.claim, row.kind) for row in rows], now)
+        return {(row.claim.job_id, row.claim.branch) for row in rows}
+
+    async def _connect(self) -> Connection:
+        if self._conn is None or self._conn.is_closed():
+            self._conn = await self._pool.dedicated(application_name="rkyc flush")
+        return self._conn
+
+    async def _drop_connection(self) -> None:
+        if self._conn is not None:
+            self._conn.terminate()
+            self._conn = None
+
+
+def _answer(future: asyncio.Future[bool], held: bool) -> None:
+    if not future.done():
+        future.set_result(held)
+
+
+def _lease(outcome: Any) -> tuple[int, int, int]:
+    if isinstance(outcome, Answer):
+        return outcome.job_id, outcome.branch, outcome.fence
+    claim = outcome.claim
+    return claim.job_id, claim.branch, claim.fence
+
+
+def _release_row(row: Release) -> dict[str, Any]:
+    claim = row.claim
+    return {
+        "job_id": claim.job_id,
+        "branch": claim.branch,
+        "fence": claim.fence,
+        "lane": row.lane,
+        "step": row.step,
+        "events": claim.events,
+        "error_attempts": claim.error_attempts,
+        "crash_attempts": claim.crash_attempts,
+    }

@@ -1,0 +1,87 @@
+"""`ctx.call`: answers that are remembered from the moment they are committed.
+
+An answer is group-committed as soon as it is there, so that no crash and no retry pays for it
+again. The window in which an answer can be lost lies between its arrival and that commit: about a
+millisecond of linger and one round trip.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import orjson
+import pydantic
+
+from rkyc.engine.flusher import Flusher
+from rkyc.errors import LeaseLostError
+from rkyc.flow import payload
+from rkyc.flow.job import Claim
+from rkyc.store.pool import Pool
+from rkyc.store.queue import journal
+from rkyc.store.queue.journal import Answer
+
+T = TypeVar("T")
+NAME_CHARS_MAX = 200
+
+
+class StepJournal:
+    """The calls of one attempt of one step."""
+
+    def __init__(self, *, pool: Pool, flusher: Flusher, claim: Claim, step: str, is_first: bool) -> None:
+        self._pool = pool
+        self._flusher = flusher
+        self._claim = claim
+        self._step = step
+        # A first attempt has nothing to remember: no read.
+        self._known: dict[str, str | None] | None = {} if is_first else None
+        self._uses: dict[str, int] = {}
+
+    async def call(self, name: str, fn: Callable[[], Awaitable[T]], returns: type[T] | None) -> T:
+        """Return the remembered answer, or do the call and remember it."""
+        self._uses[name] = self._uses.get(name, 0) + 1
+        key = name[:NAME_CHARS_MAX] if self._uses[name] == 1 else f"{name[:NAME_CHARS_MAX]}#{self._uses[name]}"
+        if self._known is None:
+            async with self._pool.connection() as conn:
+                self._known = await journal.read_answers(
+                    conn, job_id=self._claim.job_id, step=self._step, branch=self._claim.branch
+                )
+        if key in self._known:
+            return _rebuild(payload.decode(self._known[key]), returns)
+        started = time.monotonic()
+        value = await fn()
+        text = payload.encode(value)
+        answer = self._answer(key, text, int((time.monotonic() - started) * 1000))
+        if not await self._flusher.submit(answer):
+            raise LeaseLostError(f"job {self._claim.uuid}: the lease was lost while {name} was under way")
+        return value
+
+    def _answer(self, key: str, text: str, ms: int) -> Answer:
+        """Read off what the call cost, where its answer says so (`provider`, `model`, `usage`)."""
+        said: Any = orjson.loads(text) if '"usage"' in text else None
+        usage = said.get("usage") if isinstance(said, dict) else None
+        if not isinstance(usage, dict):
+            said, usage = {}, {}
+        claim = self._claim
+        return Answer(
+            job_id=claim.job_id,
+            branch=claim.branch,
+            fence=claim.fence,
+            step=self._step,
+            name=key,
+            text=text,
+            provider=said.get("provider"),
+            model=said.get("model"),
+            tokens_in=usage.get("tokens_in"),
+            tokens_out=usage.get("tokens_out"),
+            cost_usd=usage.get("cost_usd"),
+            ms=ms,
+        )
+
+
+def _rebuild(value: Any, returns: type[T] | None) -> Any:
+    """Give a remembered answer the type that the first call had."""
+    if returns is None:
+        return value
+    return pydantic.TypeAdapter(returns).validate_python(value)

@@ -1,0 +1,98 @@
+"""The presence connection: while its backend lives, the others know that this worker lives.
+
+It is also the LISTEN connection. It is made anew at once when it is lost; that is noticed by the
+others only if it stays away for longer than their grace. Behind a transaction-mode pooler LISTEN is
+silent: a notification to oneself at the start finds out, and then polling and beats do the work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from rkyc.errors import DatabaseConnectionError, StoreError
+from rkyc.store.pool import Connection, Pool, translate_errors
+from rkyc.store.queue import jobs, workers
+from rkyc.telemetry import events
+from rkyc.telemetry.logs import get_logger
+
+_log = get_logger(__name__)
+
+# The longest that a notification to oneself may take before listening counts as broken. Seconds.
+ECHO_S = 2.0
+
+
+class Presence:
+    """Holds the connection; `on_notice(payload)` gets each wake, `on_return()` runs after a reconnect."""
+
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        direct_dsn: str | None,
+        worker_id: int,
+        on_notice: Callable[[str], None],
+        on_return: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._pool = pool
+        self._direct_dsn = direct_dsn
+        self._worker_id = worker_id
+        self._on_notice = on_notice
+        self._on_return = on_return
+        self._echo: str | None = None
+        self._echoed = asyncio.Event()
+        self.is_listening = False
+        self.settled = asyncio.Event()
+
+    async def run(self) -> None:
+        """Keep the connection until cancelled; ends by itself only where listening does not work."""
+        times = 0
+        while True:
+            conn: Connection | None = None
+            try:
+                lost = asyncio.Event()
+                with translate_errors():
+                    conn = await self._open(lost)
+                if not self.is_listening:
+                    _log.warning(events.LISTEN_SILENT, advice="set RKYC_DIRECT_DSN; polling until then")
+                    self.settled.set()
+                    return
+                if times:
+                    await self._on_return()
+                times += 1
+                self.settled.set()
+                await lost.wait()
+                _log.warning(events.PRESENCE_LOST, worker_id=self._worker_id)
+            except (DatabaseConnectionError, StoreError) as error:
+                _log.warning(events.PRESENCE_LOST, worker_id=self._worker_id, error=str(error))
+                await asyncio.sleep(0.1)
+            finally:
+                if conn is not None:
+                    conn.terminate()
+
+    async def _open(self, lost: asyncio.Event) -> Connection:
+        conn = await self._pool.dedicated(dsn=self._direct_dsn, application_name=f"rkyc worker {self._worker_id}")
+        conn.add_termination_listener(lambda *_: lost.set())
+        await conn.add_listener(jobs.WAKE_CHANNEL, self._hear)
+        self._echoed.clear()
+        self._echo = f"echo:{secrets.token_hex(8)}"
+        async with self._pool.connection() as other:
+            await jobs.notify(other, jobs.WAKE_CHANNEL, [self._echo])
+        try:
+            async with asyncio.timeout(ECHO_S):
+                await self._echoed.wait()
+            self.is_listening = True
+        except TimeoutError:
+            self.is_listening = False
+            return conn
+        await workers.mark_presence(conn, self._worker_id)
+        return conn
+
+    def _hear(self, _conn: Any, _pid: int, _channel: str, text: Any) -> None:
+        if text.startswith("echo:"):
+            if text == self._echo:
+                self._echoed.set()
+            return
+        self._on_notice(text)

@@ -1,0 +1,186 @@
+"""What a worker does beside running tasks: its beat, due tasks, and the tasks of the dead.
+
+Every process watches the others while any of them holds a task, less often the more of them watch,
+so that the fleet together looks about four times a second. There is no leader for this: reclaiming
+is one atomic statement, and whoever comes second finds nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rkyc.engine.clock import DatabaseClock
+from rkyc.engine.dispatcher import Dispatcher
+from rkyc.engine.executor import Executor
+from rkyc.engine.notices import Notices
+from rkyc.store.pool import Pool
+from rkyc.store.queue import tasks, workers
+from rkyc.telemetry import events
+from rkyc.telemetry.logs import get_logger
+from rkyc.telemetry.metrics import Metrics
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class UpkeepOptions:
+    """Intervals and limits, in seconds.
+
+    `poll_s` is the pause between two looks of an idle process that hears notices, `deaf_poll_s` of one
+    that does not. A worker counts as dead when its presence is gone for `absence_s`, when it sent no
+    beat for `frozen_after_s`, or, if it never had a presence, none for `deaf_dead_after_s`. After a
+    restart of the server absence proves nothing for `restart_grace_s`.
+    """
+
+    beat_s: float = 10.0
+    poll_s: float = 5.0
+    deaf_poll_s: float = 0.25
+    absence_s: float = 0.7
+    frozen_after_s: float = 120.0
+    deaf_dead_after_s: float = 20.0
+    restart_grace_s: float = 12.0
+
+
+class Upkeep:
+    """The beat loop and the watch loop of one worker."""
+
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        clock: DatabaseClock,
+        executor: Executor,
+        dispatcher: Dispatcher,
+        notices: Notices,
+        metrics: Metrics,
+        worker_id: int,
+        lanes: Sequence[str],
+        wake_keys: Sequence[str],
+        options: UpkeepOptions,
+        is_listening: Callable[[], bool],
+        on_suspects: Callable[[], None],
+    ) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._executor = executor
+        self._dispatcher = dispatcher
+        self._notices = notices
+        self._metrics = metrics
+        self._worker_id = worker_id
+        self._lanes = lanes
+        self._wake_keys = wake_keys
+        self._options = options
+        self._is_listening = is_listening
+        self._on_suspects = on_suspects
+        self._workers = 1
+        self._others_run = False
+        # Worker id -> when this process first missed its presence.
+        self._missed: dict[int, float] = {}
+
+    async def beat(self) -> float:
+        """Renew the beat, look what waits, and return the pause until the next look."""
+        async with self._pool.connection() as conn:
+            state = await workers.beat(
+                conn,
+                worker_id=self._worker_id,
+                busy=len(self._executor.executions),
+                lanes=self._lanes,
+                wake_keys=self._wake_keys,
+                beat_s=self._options.beat_s if self._is_listening() else self._options.beat_s / 2,
+            )
+            self._clock.set(state["now"])
+            next_due_at = state["next_due_at"]
+            if next_due_at is not None and next_due_at <= state["now"]:
+                self._promoted(await tasks.promote_due_tasks(conn, state["now"]))
+                next_due_at = None
+                pause_s = 0.0
+            else:
+                pause_s = self._options.poll_s if self._is_listening() else self._options.deaf_poll_s
+        if state["ready_lanes"]:
+            self._dispatcher.wake()
+        if state["parked"]:
+            self._dispatcher.note_parked()
+        if state["suspects"]:
+            self._on_suspects()
+        if state["others_running"]:
+            self._others_run = True
+        self._workers = state["workers"]
+        if state["held"] < len(self._executor.executions):
+            await self.reconcile()
+        if next_due_at is not None:
+            pause_s = min(pause_s, max(0.005, (next_due_at - state["now"]).total_seconds()))
+        return pause_s
+
+    def _promoted(self, lanes: list[str]) -> None:
+        self._dispatcher.wake()
+        for lane in lanes:
+            self._notices.wake_lane(lane)
+
+    def note_activity(self) -> None:
+        """Somebody may hold tasks now: watch until nobody does."""
+        self._others_run = True
+
+    async def reconcile(self) -> None:
+        """Stop the tasks whose leases are gone: reclaimed while this process was away, or cancelled."""
+        mine = {key: execution.claim.fence for key, execution in self._executor.executions.items()}
+        async with self._pool.connection() as conn:
+            held = await tasks.list_held_tasks(conn, self._worker_id)
+        for (job_id, branch), fence in mine.items():
+            execution = self._executor.executions.get((job_id, branch))
+            if execution is not None and execution.claim.fence == fence and (job_id, branch, fence) not in held:
+                execution.cancel("fenced")
+
+    def cancel_job(self, job_id: int) -> None:
+        """Stop a job's tasks here: it was cancelled."""
+        for (running_job_id, _), execution in tuple(self._executor.executions.items()):
+            if running_job_id == job_id:
+                execution.cancel("cancelled")
+
+    async def watch(self) -> float:
+        """Look whether the others live, and take the tasks of those that don't; return the pause."""
+        if not self._others_run:
+            return 3600.0
+        pause_s = min(2.0, max(0.25, 0.25 * self._workers))
+        async with self._pool.connection() as conn:
+            rows = await workers.watch_workers(
+                conn, worker_id=self._worker_id, restart_grace_s=self._options.restart_grace_s
+            )
+            dead = self._find_dead(rows)
+            if dead:
+                taken = await workers.reclaim_tasks(
+                    conn, worker_ids=dead, frozen_after_s=self._options.frozen_after_s
+                )
+                self._report(taken)
+            if not await workers.find_running_of_others(conn, self._worker_id) and not self._missed:
+                self._others_run = False
+        return min(pause_s, 0.2) if self._missed else pause_s
+
+    def _find_dead(self, rows: Sequence[workers.Record]) -> list[int]:
+        now = time.monotonic()
+        missed: dict[int, float] = {}
+        dead = []
+        for row in rows:
+            if row["beat_age_s"] > self._options.frozen_after_s:
+                dead.append(row["id"])
+            elif not row["has_presence"]:
+                if row["beat_age_s"] > self._options.deaf_dead_after_s:
+                    dead.append(row["id"])
+            elif not row["is_present"] and row["may_judge"]:
+                since = missed[row["id"]] = self._missed.get(row["id"], now)
+                if now - since >= self._options.absence_s:
+                    dead.append(row["id"])
+        self._missed = {worker_id: since for worker_id, since in missed.items() if worker_id not in dead}
+        return dead
+
+    def _report(self, taken: Sequence[workers.Record]) -> None:
+        for row in taken:
+            if row["tasks"]:
+                _log.warning(events.TASK_RECLAIMED, worker=row["worker"], tasks=row["tasks"], suspects=row["suspects"])
+                self._metrics.recovered(row["tasks"])
+        if any(row["tasks"] for row in taken):
+            self._dispatcher.wake()
+            self._notices.wake_lane("*")
+        if any(row["suspects"] for row in taken):
+            self._on_suspects()

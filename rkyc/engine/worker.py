@@ -1,0 +1,275 @@
+"""One worker: registers, runs its loops, drains.
+
+`run` is the whole life in order: announce the pipelines, take an id, open the presence, start the
+loops, serve until asked to stop, drain, say goodbye. It owns no settings and no providers: `app`
+hands them over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rkyc.engine.children import ChildProcesses
+from rkyc.engine.clock import DatabaseClock
+from rkyc.engine.commit import Committer
+from rkyc.engine.dispatcher import Dispatcher
+from rkyc.engine.executor import Executor
+from rkyc.engine.loop import PeriodicLoop
+from rkyc.engine.notices import ROUND_S, Notices
+from rkyc.engine.presence import Presence
+from rkyc.engine.stall import StallWatch
+from rkyc.engine.sweeper import SWEEP_S, Sweeper
+from rkyc.engine.upkeep import Upkeep, UpkeepOptions
+from rkyc.errors import DatabaseConnectionError, DefinitionError, StoreError
+from rkyc.flow.outcome import Release
+from rkyc.flow.pipeline import Registry
+from rkyc.store.pool import Pool
+from rkyc.store.queue import pipelines, workers
+from rkyc.telemetry import events
+from rkyc.telemetry.logs import get_logger
+from rkyc.telemetry.metrics import Metrics
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """How one worker behaves; times in seconds."""
+
+    slots: int = 200
+    prefetch: int = 0
+    lanes: tuple[str, ...] | None = None
+    limits: Mapping[str, int] = field(default_factory=dict)
+    grace_s: float = 30.0
+    save_limit_s: float = 5.0
+    blocked_after_s: float = 1.0
+    direct_dsn: str | None = None
+    version: str = ""
+    for_suspects: bool = False
+    upkeep: UpkeepOptions = UpkeepOptions()
+
+
+class Worker:
+    """Serves the pipelines of a registry until stopped.
+
+    `resources` are what steps may `use`, by type. `on_suspects` is called when tasks wait that were
+    seen in two crashes: it should have them run in a process set aside.
+
+    Raises:
+        DefinitionError: a step needs a resource that is not given.
+    """
+
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        registry: Registry,
+        resources: Mapping[type, Any],
+        metrics: Metrics,
+        options: WorkerOptions,
+        on_suspects: Callable[[], None] = lambda: None,
+    ) -> None:
+        _check_needs(registry, resources)
+        self._pool = pool
+        self._registry = registry
+        self._resources = resources
+        self._metrics = metrics
+        self._options = options
+        self._on_suspects = on_suspects
+        self._stopping = asyncio.Event()
+        self._clock = DatabaseClock()
+        self._children = ChildProcesses()
+        self.lanes = tuple(options.lanes or registry.lanes)
+        self.wake_keys = [f"{pipeline.name}@{pipeline.version}" for pipeline in registry]
+        self.name = f"rkyc_worker@{socket.gethostname()}:{os.getpid()}"
+        self.worker_id = 0
+        self.ready = asyncio.Event()
+        self.is_draining = False
+
+    def stop(self) -> None:
+        """Ask the worker to drain and end; safe to call twice."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Serve until `stop` is called and the tasks are finished or given back.
+
+        Raises:
+            StoreError: the database can't serve at the start.
+        """
+        async with self._pool.connection() as conn:
+            await pipelines.register_pipelines(conn, self._registry)
+            self.worker_id = await workers.register_worker(
+                conn,
+                name=self.name,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                version=self._options.version,
+                lanes=list(self.lanes),
+                slots=self._options.slots,
+                for_suspects=self._options.for_suspects,
+            )
+        self._wire()
+        loops = [asyncio.create_task(run(), name=f"rkyc {name}") for name, run in self._loops().items()]
+        try:
+            await self._presence.settled.wait()
+            self._dispatcher.wake()
+            _log.debug(events.WORKER_READY, worker=self.name, worker_id=self.worker_id)
+            self.ready.set()
+            await self._stopping.wait()
+            await self._drain()
+        finally:
+            for loop in loops:
+                loop.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
+            await self._children.close()
+        await self._say_goodbye()
+
+    @property
+    def busy(self) -> int:
+        """How many tasks this process holds."""
+        return len(self._executor.executions)
+
+    def _wire(self) -> None:
+        """Make the parts and introduce them to one another."""
+        options = self._options
+        self._notices = Notices(pool=self._pool)
+        self._committer = Committer(
+            pool=self._pool,
+            clock=self._clock,
+            worker_id=self.worker_id,
+            count_active=lambda: len(self._executor.executions),
+            save_limit_s=options.save_limit_s,
+        )
+        self._executor = Executor(
+            registry=self._registry,
+            resources=self._resources,
+            limits=options.limits,
+            lanes=frozenset(self.lanes),
+            pool=self._pool,
+            clock=self._clock,
+            committer=self._committer,
+            notices=self._notices,
+            children=self._children,
+            metrics=self._metrics,
+            on_free=lambda: self._dispatcher.on_free(),
+        )
+        # A process set aside for suspects runs nothing else, and stays on a step's task only for that step.
+        self._executor.is_draining = options.for_suspects
+        self._dispatcher = Dispatcher(
+            pool=self._pool,
+            clock=self._clock,
+            executor=self._executor,
+            worker_id=self.worker_id,
+            lanes=self.lanes,
+            wake_keys=self.wake_keys,
+            slots=options.slots,
+            prefetch=options.prefetch,
+            for_suspects=options.for_suspects,
+        )
+        self._presence = Presence(
+            pool=self._pool,
+            direct_dsn=options.direct_dsn,
+            worker_id=self.worker_id,
+            on_notice=self._hear,
+            on_return=self._return,
+        )
+        self._upkeep = Upkeep(
+            pool=self._pool,
+            clock=self._clock,
+            executor=self._executor,
+            dispatcher=self._dispatcher,
+            notices=self._notices,
+            metrics=self._metrics,
+            worker_id=self.worker_id,
+            lanes=self.lanes,
+            wake_keys=self.wake_keys,
+            options=options.upkeep,
+            is_listening=lambda: self._presence.is_listening,
+            on_suspects=self._dispatcher.wake if options.for_suspects else self._on_suspects,
+        )
+        self._watch_loop = PeriodicLoop("watch", self._upkeep.watch, interval_s=1.0)
+        self._beat_loop = PeriodicLoop("beat", self._beat, interval_s=options.upkeep.poll_s)
+
+    def _loops(self) -> dict[str, Callable[[], Any]]:
+        return {
+            "presence": self._presence.run,
+            "flush": self._committer.flusher.run,
+            "dispatch": self._dispatcher.run,
+            "beat": self._beat_loop.run,
+            "watch": self._watch_loop.run,
+            "notices": PeriodicLoop("notices", self._notices.run_once, interval_s=ROUND_S).run,
+            "sweep": PeriodicLoop("sweep", Sweeper(self._executor).run_once, interval_s=SWEEP_S).run,
+            "stall": StallWatch(metrics=self._metrics, blocked_after_s=self._options.blocked_after_s).run,
+        }
+
+    async def _beat(self) -> float:
+        pause_s = await self._upkeep.beat()
+        self._metrics.set_tasks_running(self.busy)
+        self._watch_loop.wake()
+        return pause_s
+
+    def _hear(self, text: str) -> None:
+        """A notice came: `lane`, `*`, `due`, or `cancel:JOB`."""
+        if text.startswith("cancel:"):
+            self._upkeep.cancel_job(int(text[7:]))
+            return
+        self._upkeep.note_activity()
+        self._watch_loop.wake()
+        if text == "due":
+            self._beat_loop.wake()
+        elif text == "*" or text in self.lanes:
+            self._dispatcher.wake()
+
+    async def _return(self) -> None:
+        """The presence stands again: what was lost meanwhile must stop, what came must start."""
+        _log.warning(events.PRESENCE_RESTORED, worker_id=self.worker_id)
+        await self._upkeep.reconcile()
+        self._dispatcher.wake()
+        self._beat_loop.wake()
+
+    async def _drain(self) -> None:
+        """Claim nothing more; let steps finish; then give back what still runs, uncharged."""
+        self.is_draining = True
+        self._executor.is_draining = self._dispatcher.is_stopped = True
+        _log.info(events.WORKER_DRAINING, worker=self.name, tasks=self.busy)
+        for claim in tuple(self._dispatcher.held_back):
+            await self._committer.flusher.submit(Release(claim, claim.step, claim.lane))
+        try:
+            async with asyncio.timeout(self._options.grace_s):
+                await self._wait_for_tasks()
+        except TimeoutError:
+            for execution in tuple(self._executor.executions.values()):
+                execution.cancel("drain")
+            try:
+                async with asyncio.timeout(5):
+                    await self._wait_for_tasks()
+            except TimeoutError:
+                _log.warning(events.WORKER_STOPPED, worker=self.name, left=self.busy)
+
+    async def _wait_for_tasks(self) -> None:
+        while running := [e.task for e in self._executor.executions.values() if e.task is not None]:
+            await asyncio.wait(running)
+
+    async def _say_goodbye(self) -> None:
+        try:
+            async with self._pool.connection() as conn:
+                await workers.end_worker(conn, self.worker_id)
+        except (DatabaseConnectionError, StoreError):
+            # The others see it by the presence.
+            pass
+        _log.info(events.WORKER_STOPPED, worker=self.name)
+
+
+def _check_needs(registry: Registry, resources: Mapping[type, Any]) -> None:
+    for pipeline in registry:
+        for place in pipeline.graph.places.values():
+            for need in place.step.needs:
+                if need not in resources:
+                    raise DefinitionError(
+                        f"step {place.name} of {pipeline.name}@{pipeline.version} needs {need.__name__}, which this process does not have"
+                    )

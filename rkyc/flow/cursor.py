@@ -1,0 +1,37 @@
+"""How far the claim of a lane may skip dead rows, bound to snapshots. Pure.
+
+Another session that pins a snapshot keeps deleted rows in the index; a claim that starts from the
+beginning walks over all of them. The claim starts above the last number that can't be waiting any
+more. Numbers are drawn by transactions that already have their xid, so once every transaction that
+was running when number S was seen has ended, nothing at or below S can still appear.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+
+class ClaimCursor:
+    """The cursor of one lane: `after` is the number to start above."""
+
+    __slots__ = ("_candidates", "after")
+
+    def __init__(self) -> None:
+        self.after = 0
+        # (highest number claimed, xmax of the snapshot that saw it), oldest first.
+        self._candidates: deque[tuple[int, int]] = deque()
+
+    def note_claim(self, highest: int | None, xmin: int, xmax: int) -> None:
+        """Take in an answer of the claim: the highest number it took, and its snapshot's bounds."""
+        while self._candidates and self._candidates[0][1] <= xmin:
+            self.after = max(self.after, self._candidates.popleft()[0])
+        if highest is not None and (not self._candidates or highest > self._candidates[-1][0]):
+            self._candidates.append((highest, xmax))
+            if len(self._candidates) > 64:
+                # Keep the oldest, which will be proven first, and the newest; thin out between.
+                del self._candidates[1]
+
+    def reset(self) -> None:
+        """Start from the beginning again: a claim that was rolled back leaves rows below."""
+        self.after = 0
+        self._candidates.clear()

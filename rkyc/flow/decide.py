@@ -1,0 +1,119 @@
+"""Turns how an attempt ended into an outcome. Pure: the caller brings the time and the chance.
+
+`engine/commit` writes what is decided here; nothing else decides what becomes of a job.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from rkyc.errors import DeadlineExceededError, PartialFailureException, PermanentException, RkycError
+from rkyc.flow import payload
+from rkyc.flow.graph import Graph, Place
+from rkyc.flow.job import Claim
+from rkyc.flow.outcome import Advance, Arrive, Completed, Fail, Finish, Fork, Member, Outcome, Retry
+
+MESSAGE_CHARS_MAX = 500
+
+
+def decide_success(graph: Graph, place: Place, claim: Claim, done: Completed, job_lane: str) -> Outcome:
+    """Return what follows a completed step."""
+    if place.next is not None:
+        return Advance(claim, done, place.next)
+    if place.fork:
+        members = tuple(
+            Member(graph.places[name].branch, name, graph.places[name].step.lane) for name in place.fork
+        )
+        join = _join_of(graph, place)
+        return Fork(claim, done, members, join.name, join.branch, job_lane)
+    if place.join is not None:
+        return Arrive(claim, done, place.join, graph.places[place.join].step.lane or job_lane)
+    return Finish(claim, done)
+
+
+def _join_of(graph: Graph, fork: Place) -> Place:
+    """Return the place where the branches of a fork meet: follow one of them to its end."""
+    place = graph.places[fork.fork[0]]
+    while True:
+        if place.fork:
+            place = _join_of(graph, place)
+        elif place.next is not None:
+            place = graph.places[place.next]
+        else:
+            assert place.join is not None
+            return graph.places[place.join]
+
+
+def decide_failure(place: Place, claim: Claim, error: BaseException, *, now: datetime, random: float) -> Retry | Fail | None:
+    """Return a retry or the failure of the job; None: the step is optional, the job goes on without it."""
+    step = place.step
+    error_attempts = claim.error_attempts + 1
+    if step.retry.allows(error, error_attempts):
+        retry_after_s = error.retry_after_s if isinstance(error, RkycError) else None
+        due_at = now + timedelta(seconds=step.retry.delay_s(error_attempts, random, retry_after_s))
+        limit = _latest_start(place, claim)
+        if limit is None or due_at < limit:
+            return make_retry(claim, place, error, due_at, error_attempts)
+        error = DeadlineExceededError(
+            f"step {step.name}: the next attempt would start after the limit of {limit.isoformat(timespec='seconds')}; "
+            f"the last error was: {error}",
+            {"last_error": error_code_of(error)},
+        )
+    if step.optional:
+        return None
+    return make_fail(claim, place.name, error, error_attempts)
+
+
+def _latest_start(place: Place, claim: Claim) -> datetime | None:
+    limits = [claim.deadline_at] if claim.deadline_at else []
+    if place.step.timeouts.total is not None:
+        limits.append(claim.step_started_at + timedelta(seconds=place.step.timeouts.total))
+    return min(limits, default=None)
+
+
+def make_retry(claim: Claim, place: Place, error: BaseException, due_at: datetime, error_attempts: int) -> Retry:
+    """Build the outcome that tries the step again at `due_at`."""
+    return Retry(
+        claim=claim,
+        step=place.name,
+        due_at=due_at,
+        reason="retry_backoff",
+        attempt=error_attempts + claim.crash_attempts,
+        error_attempts=error_attempts,
+        error_code=error_code_of(error),
+        error_message=message_of(error),
+    )
+
+
+def make_fail(claim: Claim, step: str, error: BaseException, error_attempts: int) -> Fail:
+    """Build the outcome that fails the job."""
+    details = error.details if isinstance(error, RkycError) and error.details else None
+    return Fail(
+        claim=claim,
+        step=step,
+        attempt=max(1, error_attempts + claim.crash_attempts),
+        reason="worker_lost" if error_code_of(error) == "POISON" else "task_failed",
+        error_code=error_code_of(error),
+        error_class=error_class_of(error),
+        error_message=message_of(error),
+        error_details=payload.encode(details) if details else None,
+        error_attempts=error_attempts,
+    )
+
+
+def error_code_of(error: BaseException) -> str:
+    """Return the code that stands with the job; WORKER_ERROR for what nobody named."""
+    return error.error_code if isinstance(error, RkycError) else "WORKER_ERROR"
+
+
+def error_class_of(error: BaseException) -> str:
+    """Return retryable, permanent or partial."""
+    if isinstance(error, PartialFailureException):
+        return "partial"
+    return "retryable" if isinstance(error, RkycError) and error.retryable and not isinstance(error, PermanentException) else "permanent"
+
+
+def message_of(error: BaseException) -> str:
+    """Return the message for people, in at most 500 characters; an unknown error names its type."""
+    text = str(error) if isinstance(error, RkycError) else f"{type(error).__name__}: {error}"
+    return text.replace("\0", "")[:MESSAGE_CHARS_MAX]

@@ -1,0 +1,39 @@
+"""What a worker holds when it has claimed a task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+
+@dataclass(slots=True)
+class Claim:
+    """A task under lease, as the claim returned it; `events` grows as the worker commits.
+
+    `input` and `outputs` are JSON text: the job's input, and `{step: output}` of what is done
+    already (None for a fresh job). Attempts are of the current step, crashes since the last checkpoint.
+    """
+
+    job_id: int
+    branch: int
+    fence: int
+    lane: str
+    step: str
+    events: int
+    error_attempts: int
+    crash_attempts: int
+    alone_crashes: int
+    started_at: datetime
+    step_started_at: datetime
+    uuid: UUID
+    pipeline: str
+    version: int
+    input: str
+    deadline_at: datetime | None
+    outputs: str | None
+
+    @property
+    def wake_key(self) -> str:
+        """The name under which it waits when nobody here serves it."""
+        return f"{self.pipeline}@{self.version}"

@@ -1,0 +1,126 @@
+"""How an attempt ended, as a value: decided purely, committed once.
+
+Each names the lease it was reached under; the commit writes it only while that lease holds.
+JSON travels as text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from rkyc.flow.job import Claim
+from rkyc.flow.step import SaveFunction
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A step's body succeeded: what its checkpoint holds."""
+
+    step: str
+    attempt: int
+    output: str
+    started_at: datetime
+    degraded: bool = False
+    warnings: str | None = None
+    metadata: str | None = None
+    save: SaveFunction | None = None
+    saved_value: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """The task goes on to the next step of its chain, under the same lease."""
+
+    claim: Claim
+    done: Completed
+    next_step: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The last step of the job is done."""
+
+    claim: Claim
+    done: Completed
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One branch that a fork starts."""
+
+    branch: int
+    step: str
+    lane: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """The task ends and several begin; `join_step` waits for them on `join_branch`."""
+
+    claim: Claim
+    done: Completed
+    members: tuple[Member, ...]
+    join_step: str
+    join_branch: int
+    job_lane: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arrive:
+    """A branch reached its join; the last one to arrive starts it."""
+
+    claim: Claim
+    done: Completed
+    join_step: str
+    join_lane: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Not ready until `due_at`: another attempt, or a durable sleep."""
+
+    claim: Claim
+    step: str
+    due_at: datetime
+    reason: str
+    attempt: int
+    error_attempts: int
+    error_code: str | None
+    error_message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The job failed for good at this step."""
+
+    claim: Claim
+    step: str
+    attempt: int
+    reason: str
+    error_code: str
+    error_class: str
+    error_message: str
+    error_details: str | None
+    error_attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Back to `ready`, uncharged: this worker drains, or another lane's worker goes on."""
+
+    claim: Claim
+    step: str
+    lane: str
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    """No worker here serves the version: held until one does."""
+
+    claim: Claim
+    kind: str
+
+
+Outcome: TypeAlias = Advance | Finish | Fork | Arrive | Retry | Fail | Release | Park

@@ -1,0 +1,57 @@
+"""Bytes by their content hash, in chunks, in the same Postgres as the jobs that name them.
+
+A worker on another machine must be able to go on, so nothing refers to a local path. Chunks are
+written each in its own small statement before the blob's row: a long writing transaction would
+hold up the claim's cursor, and a blob without its row is not there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from rkyc.errors import StorageDownloadError
+from rkyc.store.pool import Connection, fetch, fetch_value
+from rkyc.store.statements import load
+
+_SQL = load(__file__)
+CHUNK_BYTES = 1 << 20
+
+
+async def write_blob(conn: Connection, data: bytes, media_type: str = "application/octet-stream") -> str:
+    """Store bytes, unless they are there already, and return their sha256 in hex.
+
+    Not inside a transaction of the caller's: each chunk commits by itself.
+    """
+    sha256 = hashlib.sha256(data).hexdigest()
+    if await fetch_value(conn, _SQL["touch_blob"], sha256=sha256) is not None:
+        return sha256
+    chunks = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)] or [b""]
+    for number, chunk in enumerate(chunks):
+        await fetch(conn, _SQL["write_chunk"], sha256=sha256, number=number, data=chunk)
+    await fetch(
+        conn, _SQL["write_blob_row"], sha256=sha256, size=len(data), media_type=media_type, chunks=len(chunks)
+    )
+    return sha256
+
+
+async def read_blob(conn: Connection, sha256: str) -> bytes:
+    """Return the bytes.
+
+    Raises:
+        StorageDownloadError: no such blob, or what is stored does not have that hash; tried again by the policy.
+    """
+    rows = await fetch(conn, _SQL["read_chunks"], sha256=sha256)
+    data = b"".join(row["data"] for row in rows)
+    if not rows or hashlib.sha256(data).hexdigest() != sha256:
+        state = "is not stored" if not rows else "does not match its hash"
+        raise StorageDownloadError(
+            f"blob {sha256[:12]}… {state}: upload it again (POST /api/v1/blobs)", {"sha256": sha256}
+        )
+    return data
+
+
+async def find_missing_blobs(conn: Connection, sha256s: list[str]) -> list[str]:
+    """Return those of the hashes that are not stored."""
+    rows = await fetch(conn, _SQL["find_blobs"], sha256s=sha256s)
+    stored = {row["sha256"] for row in rows}
+    return [sha256 for sha256 in sha256s if sha256 not in stored]

@@ -1,0 +1,230 @@
+"""Writes outcomes: many tasks' at once, or one task's inside its own transaction.
+
+Every statement joins on the lease's (job, branch, fence) and locks it; what does not come back was
+fenced: another worker holds the task, or it was cancelled. Each returns the (job, branch) pairs of
+the rows that were written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from rkyc.flow.outcome import Advance, Arrive, Fail, Finish, Fork, Retry
+from rkyc.store.pool import Connection, fetch, fetch_value
+from rkyc.store.statements import load
+
+_SQL = load(__file__)
+
+Key = tuple[int, int]
+
+
+async def advance_tasks(
+    conn: Connection, rows: Sequence[Advance], *, worker_id: int, now: datetime
+) -> set[Key]:
+    """Write checkpoints of chains whose tasks stay under lease."""
+    claims = [row.claim for row in rows]
+    done = [row.done for row in rows]
+    written = await conn.fetch(
+        _SQL["advance_tasks"].text,
+        [c.job_id for c in claims],
+        [c.branch for c in claims],
+        [c.fence for c in claims],
+        [c.events + 1 for c in claims],
+        [d.step for d in done],
+        [row.next_step for row in rows],
+        [d.attempt for d in done],
+        [d.output for d in done],
+        [d.degraded for d in done],
+        [d.warnings for d in done],
+        [d.metadata for d in done],
+        [d.started_at for d in done],
+        worker_id,
+        now,
+    )
+    return {(row[0], row[1]) for row in written}
+
+
+async def finish_tasks(
+    conn: Connection, rows: Sequence[Finish], *, worker_id: int, now: datetime
+) -> set[Key]:
+    """Complete jobs."""
+    claims = [row.claim for row in rows]
+    done = [row.done for row in rows]
+    written = await conn.fetch(
+        _SQL["finish_tasks"].text,
+        [c.job_id for c in claims],
+        [c.branch for c in claims],
+        [c.fence for c in claims],
+        [c.events + 1 for c in claims],
+        [d.step for d in done],
+        [d.attempt for d in done],
+        [d.output for d in done],
+        [d.degraded for d in done],
+        [d.warnings for d in done],
+        [d.metadata for d in done],
+        [d.started_at for d in done],
+        worker_id,
+        now,
+    )
+    return {(row[0], row[1]) for row in written}
+
+
+async def retry_tasks(conn: Connection, rows: Sequence[Retry], *, worker_id: int, now: datetime) -> set[Key]:
+    """Schedule further attempts."""
+    claims = [row.claim for row in rows]
+    written = await fetch(
+        conn,
+        _SQL["retry_tasks"],
+        job_ids=[c.job_id for c in claims],
+        branches=[c.branch for c in claims],
+        fences=[c.fence for c in claims],
+        seqs=[c.events + 1 for c in claims],
+        lanes=[c.lane for c in claims],
+        steps=[row.step for row in rows],
+        due_ats=[row.due_at for row in rows],
+        reasons=[row.reason for row in rows],
+        error_attempts=[row.error_attempts for row in rows],
+        crash_attempts=[c.crash_attempts for c in claims],
+        attempts=[row.attempt for row in rows],
+        error_codes=[row.error_code for row in rows],
+        error_messages=[row.error_message for row in rows],
+        step_started_ats=[c.step_started_at for c in claims],
+        worker_id=worker_id,
+        now=now,
+    )
+    return {(row[0], row[1]) for row in written}
+
+
+async def lock_lease(conn: Connection, *, job_id: int, branch: int, fence: int) -> bool:
+    """Lock the lease for the transaction; False: it is lost."""
+    return await fetch_value(conn, _SQL["lock_lease"], job_id=job_id, branch=branch, fence=fence) is not None
+
+
+async def bound_transaction(conn: Connection, limit_ms: int) -> None:
+    """Let Postgres end the transaction when one statement or one pause in it takes longer."""
+    await fetch(conn, _SQL["bound_transaction"], limit_ms=str(limit_ms))
+
+
+async def lock_branching(conn: Connection, job_id: int, events: int) -> int:
+    """Lock a forked job and return the number of its next event; `events` is the first, if it has no row yet."""
+    number: int = await fetch_value(conn, _SQL["lock_branching"], job_id=job_id, events=events)
+    return number
+
+
+async def sweep_siblings(conn: Connection, job_id: int, branch: int) -> list[dict[str, Any]]:
+    """Remove all other tasks of a job; return where each was: branch, step, lane."""
+    return [dict(row) for row in await fetch(conn, _SQL["sweep_siblings"], job_id=job_id, branch=branch)]
+
+
+async def fail_task(
+    conn: Connection,
+    row: Fail,
+    *,
+    seq: int,
+    open_tasks: str,
+    warnings: str | None,
+    worker_id: int,
+    now: datetime,
+) -> bool:
+    """End a job as failed; `open_tasks` is the JSON list of its other tasks, for a retry by a person."""
+    claim = row.claim
+    written = await fetch(
+        conn,
+        _SQL["fail_task"],
+        job_id=claim.job_id,
+        branch=claim.branch,
+        fence=claim.fence,
+        seq=seq,
+        step=row.step,
+        attempt=row.attempt,
+        reason=row.reason,
+        error_code=row.error_code,
+        error_class=row.error_class,
+        error_message=row.error_message,
+        error_details=row.error_details,
+        error_attempts=row.error_attempts,
+        crash_attempts=claim.crash_attempts,
+        warnings=warnings,
+        metadata=None,
+        open_tasks=open_tasks,
+        step_started_at=claim.step_started_at,
+        worker_id=worker_id,
+        now=now,
+    )
+    return bool(written)
+
+
+async def fork_task(conn: Connection, row: Fork, *, seq: int, worker_id: int, now: datetime) -> bool:
+    """Write the checkpoint, end the task, start its members and set up their join."""
+    written = await fetch(
+        conn,
+        _SQL["fork_task"],
+        **_done_values(row, seq, worker_id, now),
+        join_step=row.join_step,
+        join_branch=row.join_branch,
+        join_count=len(row.members),
+        lane=row.job_lane,
+        member_lanes=[member.lane for member in row.members],
+        member_branches=[member.branch for member in row.members],
+        member_steps=[member.step for member in row.members],
+    )
+    return bool(written)
+
+
+async def arrive_task(
+    conn: Connection, row: Arrive, *, seq: int, worker_id: int, now: datetime
+) -> int | None:
+    """Write the checkpoint and count the branch in; return how many are still missing, None when fenced."""
+    written = await fetch(
+        conn,
+        _SQL["arrive_tasks"],
+        **_done_values(row, seq, worker_id, now),
+        join_step=row.join_step,
+        join_lane=row.join_lane,
+    )
+    return int(written[0]["remaining"]) if written else None
+
+
+def _done_values(row: Fork | Arrive, seq: int, worker_id: int, now: datetime) -> dict[str, Any]:
+    done = row.done
+    return {
+        "job_id": row.claim.job_id,
+        "branch": row.claim.branch,
+        "fence": row.claim.fence,
+        "seq": seq,
+        "step": done.step,
+        "attempt": done.attempt,
+        "output": done.output,
+        "degraded": done.degraded,
+        "warnings": done.warnings,
+        "metadata": done.metadata,
+        "step_started_at": done.started_at,
+        "worker_id": worker_id,
+        "now": now,
+    }
+
+
+async def find_checkpoints(conn: Connection, rows: Sequence[Advance | Fork | Arrive]) -> set[int]:
+    """Return the positions of those whose checkpoint stands: their commit landed."""
+    found = await fetch(
+        conn,
+        _SQL["find_checkpoint"],
+        job_ids=[row.claim.job_id for row in rows],
+        fences=[row.claim.fence for row in rows],
+        steps=[row.done.step for row in rows],
+    )
+    return {row["number"] - 1 for row in found}
+
+
+async def find_leases(conn: Connection, keys: Sequence[tuple[int, int, int]]) -> set[int]:
+    """Return the positions of the (job, branch, fence) whose lease still holds."""
+    found = await fetch(
+        conn,
+        _SQL["find_leases"],
+        job_ids=[key[0] for key in keys],
+        branches=[key[1] for key in keys],
+        fences=[key[2] for key in keys],
+    )
+    return {row["number"] - 1 for row in found}

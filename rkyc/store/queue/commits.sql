@@ -1,0 +1,153 @@
+-- name: advance_tasks
+-- running -> running: checkpoint N, which is the start of N + 1
+WITH done AS (
+  SELECT * FROM unnest(:job_ids::bigint[], :branches::int[], :fences::bigint[], :seqs::int[], :steps::text[], :next_steps::text[],
+                       :attempts::int[], :outputs::text[], :degraded::bool[], :warnings::text[], :metadata::text[],
+                       :started_ats::timestamptz[])
+    AS d(job_id, branch, fence, seq, step, next_step, attempt, output, degraded, warnings, metadata, started_at)
+)
+INSERT INTO rkyc.checkpoint (job_id, seq, branch, step, next_step, attempt, fence, worker_id, output, degraded, warnings, metadata,
+                             started_at, finished_at)
+SELECT d.job_id, d.seq, d.branch, d.step, d.next_step, d.attempt, d.fence, :worker_id, d.output::jsonb, d.degraded, d.warnings::jsonb,
+  d.metadata::jsonb, d.started_at, :now
+FROM done d
+-- FOR SHARE: a reclaim that commits meanwhile must wait or be seen; a plain join would miss it.
+CROSS JOIN LATERAL (
+  SELECT 1 FROM rkyc.running r WHERE r.job_id = d.job_id AND r.branch = d.branch AND r.fence = d.fence FOR SHARE
+) held
+RETURNING job_id, branch;
+
+-- name: finish_tasks
+-- running -> completed: the last output goes to history alone
+WITH held AS MATERIALIZED (
+  SELECT r.*, d.*
+  FROM unnest(:job_ids::bigint[], :branches::int[], :fences::bigint[], :seqs::int[], :steps::text[], :attempts::int[], :outputs::text[],
+              :degraded::bool[], :warnings::text[], :metadata::text[], :step_started_ats::timestamptz[])
+    AS d(job_id, branch, fence, seq, step, attempt, output, degraded, warnings, metadata, step_started_at)
+  CROSS JOIN LATERAL (
+    SELECT r.ctid AS place, r.started_at AS job_started_at FROM rkyc.running r
+    WHERE r.job_id = d.job_id AND r.branch = d.branch AND r.fence = d.fence FOR UPDATE
+  ) r
+), gone AS (
+  DELETE FROM rkyc.running WHERE ctid = ANY (ARRAY(SELECT place FROM held))
+)
+INSERT INTO rkyc.history (job_id, state, seq, branch, step, attempt, fence, worker_id, result, degraded, warnings, metadata,
+                          started_at, step_started_at, finished_at)
+SELECT job_id, 'completed', seq, branch, step, attempt, fence, :worker_id, output::jsonb, degraded, warnings::jsonb, metadata::jsonb,
+  job_started_at, step_started_at, :now
+FROM held
+RETURNING job_id, branch;
+
+-- name: retry_tasks
+-- running -> scheduled
+WITH held AS MATERIALIZED (
+  SELECT r.*, d.*
+  FROM unnest(:job_ids::bigint[], :branches::int[], :fences::bigint[], :seqs::int[], :lanes::text[], :steps::text[], :due_ats::timestamptz[],
+              :reasons::text[], :error_attempts::int[], :crash_attempts::int[], :attempts::int[], :error_codes::text[],
+              :error_messages::text[], :step_started_ats::timestamptz[])
+    AS d(job_id, branch, fence, seq, lane, step, due_at, reason, error_attempts, crash_attempts, attempt, error_code, error_message,
+         step_started_at)
+  CROSS JOIN LATERAL (
+    SELECT r.ctid AS place, r.started_at, r.alone_crashes FROM rkyc.running r
+    WHERE r.job_id = d.job_id AND r.branch = d.branch AND r.fence = d.fence FOR UPDATE
+  ) r
+), gone AS (
+  DELETE FROM rkyc.running WHERE ctid = ANY (ARRAY(SELECT place FROM held))
+), told AS (
+  INSERT INTO rkyc.event (job_id, seq, type, branch, step, attempt, worker_id, data, at)
+  SELECT job_id, seq, 'step.retrying', branch, step, attempt, :worker_id,
+    jsonb_build_object('error_code', error_code, 'error', error_message, 'retry_at', due_at), :now
+  FROM held
+)
+INSERT INTO rkyc.scheduled (due_at, reason, lane, job_id, branch, step, events, error_attempts, crash_attempts, alone_crashes,
+                            started_at, step_started_at, error_code, error_message)
+SELECT due_at, reason, lane, job_id, branch, step, seq, error_attempts, crash_attempts, alone_crashes, started_at, step_started_at,
+  error_code, error_message
+FROM held
+RETURNING job_id, branch;
+
+-- name: lock_lease
+-- The first statement of a transaction that a task has to itself.
+SELECT job_id FROM rkyc.running WHERE job_id = :job_id AND branch = :branch AND fence = :fence FOR UPDATE;
+
+-- name: bound_transaction
+-- LOCAL: ends with the transaction, so a pooler's next client does not inherit it.
+SELECT set_config('statement_timeout', :limit_ms::text, true), set_config('idle_in_transaction_session_timeout', :limit_ms::text, true);
+
+-- name: fail_task
+-- running -> failed
+WITH held AS (
+  DELETE FROM rkyc.running WHERE job_id = :job_id AND branch = :branch AND fence = :fence RETURNING *
+), dead AS (
+  INSERT INTO rkyc.dead_letter (queue, job_id, step, reason, error_code, error_message, at)
+  SELECT 'dlq.' || lane, job_id, :step, :reason, :error_code, :error_message, :now FROM held
+)
+INSERT INTO rkyc.history (job_id, state, seq, branch, step, attempt, fence, worker_id, warnings, metadata, error_code, error_class,
+                          error_message, error_details, error_attempts, crash_attempts, open_tasks, started_at, step_started_at, finished_at)
+SELECT job_id, 'failed', :seq, branch, :step, :attempt, fence, :worker_id, :warnings::jsonb, :metadata::jsonb, :error_code,
+  :error_class, :error_message, :error_details::jsonb, :error_attempts, :crash_attempts,
+  jsonb_build_array(jsonb_build_object('branch', branch, 'step', :step::text, 'lane', lane)) || :open_tasks::jsonb,
+  started_at, :step_started_at, :now
+FROM held
+RETURNING job_id;
+
+-- name: lock_branching
+-- The lock and the counter of a job that forked; taken after the lease, before the sweep.
+INSERT INTO rkyc.branching (job_id, events) VALUES (:job_id, :events)
+ON CONFLICT (job_id) DO UPDATE SET events = rkyc.branching.events + 1
+RETURNING events;
+
+-- name: sweep_siblings
+-- ready, running, scheduled, waiting -> gone, all but one branch; run after lock_branching, in its own
+-- statement, so that its snapshot sees what committed while it waited for the lock
+WITH a AS (DELETE FROM rkyc.ready WHERE job_id = :job_id AND branch <> :branch RETURNING branch, step, lane),
+b AS (DELETE FROM rkyc.running WHERE job_id = :job_id AND branch <> :branch RETURNING branch, step, lane),
+c AS (DELETE FROM rkyc.scheduled WHERE job_id = :job_id AND branch <> :branch RETURNING branch, step, lane),
+d AS (DELETE FROM rkyc.waiting WHERE job_id = :job_id AND branch <> :branch RETURNING branch, step, lane)
+SELECT t.branch, t.lane, coalesce(
+    (SELECT c.next_step FROM rkyc.checkpoint c WHERE c.job_id = :job_id AND c.branch = t.branch ORDER BY c.seq DESC LIMIT 1), t.step) AS step
+FROM (TABLE a UNION ALL TABLE b UNION ALL TABLE c UNION ALL TABLE d) t;
+
+-- name: fork_task
+-- running -> ready, several: the task ends, its members begin
+WITH held AS (
+  DELETE FROM rkyc.running WHERE job_id = :job_id AND branch = :branch AND fence = :fence RETURNING *
+), saved AS (
+  INSERT INTO rkyc.checkpoint (job_id, seq, branch, step, attempt, fence, worker_id, output, degraded, warnings, metadata, started_at, finished_at)
+  SELECT job_id, :seq, branch, :step, :attempt, fence, :worker_id, :output::jsonb, :degraded, :warnings::jsonb, :metadata::jsonb,
+    :step_started_at, :now FROM held
+), joins AS (
+  INSERT INTO rkyc.join_point (job_id, step, branch, remaining)
+  SELECT job_id, :join_step, :join_branch, :join_count FROM held
+  ON CONFLICT (job_id, step) DO UPDATE SET remaining = excluded.remaining
+)
+INSERT INTO rkyc.ready (lane, job_id, branch, step, events, started_at)
+SELECT coalesce(m.lane, :lane), h.job_id, m.branch, m.step, 1, h.started_at
+FROM held h CROSS JOIN unnest(:member_lanes::text[], :member_branches::int[], :member_steps::text[]) AS m(lane, branch, step)
+RETURNING job_id;
+
+-- name: arrive_tasks
+-- running -> gone; the last to arrive starts the join's step
+WITH held AS (
+  DELETE FROM rkyc.running WHERE job_id = :job_id AND branch = :branch AND fence = :fence RETURNING *
+), saved AS (
+  INSERT INTO rkyc.checkpoint (job_id, seq, branch, step, attempt, fence, worker_id, output, degraded, warnings, metadata, started_at, finished_at)
+  SELECT job_id, :seq, branch, :step, :attempt, fence, :worker_id, :output::jsonb, :degraded, :warnings::jsonb, :metadata::jsonb,
+    :step_started_at, :now FROM held
+), counted AS (
+  UPDATE rkyc.join_point p SET remaining = p.remaining - 1 FROM held h WHERE p.job_id = h.job_id AND p.step = :join_step
+  RETURNING p.job_id, p.branch, p.remaining, h.started_at
+), last AS (
+  INSERT INTO rkyc.ready (lane, job_id, branch, step, events, started_at)
+  SELECT :join_lane, job_id, branch, :join_step, 1, started_at FROM counted WHERE remaining = 0
+)
+SELECT job_id, remaining FROM counted;
+
+-- name: find_checkpoint
+-- After a connection was lost around a commit: did it land?
+SELECT d.number FROM unnest(:job_ids::bigint[], :fences::bigint[], :steps::text[]) WITH ORDINALITY AS d(job_id, fence, step, number)
+WHERE EXISTS (SELECT FROM rkyc.checkpoint c WHERE c.job_id = d.job_id AND c.fence = d.fence AND c.step = d.step);
+
+-- name: find_leases
+SELECT d.number FROM unnest(:job_ids::bigint[], :branches::int[], :fences::bigint[]) WITH ORDINALITY AS d(job_id, branch, fence, number)
+WHERE EXISTS (SELECT FROM rkyc.running r WHERE r.job_id = d.job_id AND r.branch = d.branch AND r.fence = d.fence);

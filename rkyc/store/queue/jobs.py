@@ -1,0 +1,150 @@
+"""Jobs as their owners see them: enqueue, look, cancel, retry.
+
+Functions take the connection first, so that a caller may enqueue inside a transaction of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from rkyc.store.pool import Connection, Record, fetch, fetch_row, fetch_value
+from rkyc.store.statements import load
+
+_SQL = load(__file__)
+WAKE_CHANNEL = "rkyc_wake"
+PROGRESS_CHANNEL = "job_progress"
+
+
+@dataclass(frozen=True, slots=True)
+class NewJobs:
+    """What is common to the jobs of one call; `deadline_s` counts from now, in seconds."""
+
+    pipeline: str
+    lane: str = "default"
+    run_at: datetime | None = None
+    deadline_s: float | None = None
+    metadata: str | None = None
+    webhook_url: str | None = None
+    budget_usd: float | None = None
+    idempotency_key: str | None = None
+
+
+async def enqueue_jobs(
+    conn: Connection, new: NewJobs, uuids: Sequence[UUID], inputs: Sequence[str]
+) -> tuple[str | None, int]:
+    """Insert jobs; inputs are JSON text. Return (lane of their first task, how many).
+
+    (None, 0): the pipeline or the lane is unknown.
+    """
+    row = await fetch_row(
+        conn,
+        _SQL["enqueue_jobs"],
+        pipeline=new.pipeline,
+        lane=new.lane,
+        uuids=uuids,
+        inputs=inputs,
+        metadata=new.metadata,
+        idempotency_key=new.idempotency_key,
+        deadline_s=new.deadline_s,
+        webhook_url=new.webhook_url,
+        budget_usd=new.budget_usd,
+        run_at=new.run_at,
+    )
+    assert row is not None
+    return row["lane"], row["enqueued"]
+
+
+async def take_idempotency_key(conn: Connection, *, key: str, uuid: UUID, request_sha256: bytes) -> bool:
+    """Take a key for a new job; False when it is taken."""
+    taken = await fetch_value(
+        conn, _SQL["take_idempotency_key"], key=key, uuid=uuid, request_sha256=request_sha256
+    )
+    return taken is not None
+
+
+async def find_idempotency_key(conn: Connection, key: str) -> tuple[UUID, bytes] | None:
+    """Return (job id, sha256 of its request) that a key stands for."""
+    row = await fetch_row(conn, _SQL["find_idempotency_key"], key=key)
+    return (row["job_uuid"], row["request_sha256"]) if row else None
+
+
+async def list_lanes(conn: Connection) -> list[str]:
+    """Return the lanes that jobs may take, by rank."""
+    return [row["name"] for row in await fetch(conn, _SQL["list_lanes"])]
+
+
+async def find_job(conn: Connection, uuid: UUID) -> Record | None:
+    """Return (id, pipeline, version, lane) of a job."""
+    return await fetch_row(conn, _SQL["find_job"], uuid=uuid)
+
+
+async def read_job(conn: Connection, uuid: UUID) -> Record | None:
+    """Return the job's row of `job_status` with its input, result, warnings and usage (JSON text)."""
+    return await fetch_row(conn, _SQL["read_job"], uuid=uuid)
+
+
+async def read_steps(conn: Connection, uuid: UUID) -> list[Record]:
+    """Return the job's rows of `step_status`, in the graph's order, with the providers used."""
+    return await fetch(conn, _SQL["read_steps"], uuid=uuid)
+
+
+async def read_outputs(conn: Connection, uuid: UUID) -> dict[str, str | None]:
+    """Return the outputs of all completed steps as JSON text by step."""
+    return {row["step"]: row["output"] for row in await fetch(conn, _SQL["read_outputs"], uuid=uuid)}
+
+
+async def list_jobs(
+    conn: Connection,
+    *,
+    pipeline: str | None = None,
+    status: str | None = None,
+    corp: str | None = None,
+    since: datetime | None = None,
+    before: UUID | None = None,
+    limit: int = 50,
+) -> list[Record]:
+    """Return rows of `job_status`, newest first; `before` is the last id of the page before."""
+    return await fetch(
+        conn,
+        _SQL["list_jobs"],
+        pipeline=pipeline,
+        status=status,
+        corp=corp,
+        since=since,
+        before=before,
+        limit=limit,
+    )
+
+
+async def read_end(conn: Connection, uuid: UUID) -> Record | None:
+    """Return (state, result, error_code, error_message) of a job that ended, else None."""
+    return await fetch_row(conn, _SQL["read_end"], uuid=uuid)
+
+
+async def cancel_chain(conn: Connection, *, job_id: int, reason: str | None, now: datetime) -> bool:
+    """Take all tasks of a job and end it; False: none was found (ended, or between two tables)."""
+    return bool(await fetch(conn, _SQL["cancel_chain"], job_id=job_id, reason=reason, now=now))
+
+
+async def lock_branching_row(conn: Connection, job_id: int) -> None:
+    """Lock a job that forked, so that no branch moves while it is swept."""
+    await fetch(conn, _SQL["lock_branching_row"], job_id=job_id)
+
+
+async def is_finished(conn: Connection, job_id: int) -> str | None:
+    """Return how a job ended, or None."""
+    state: str | None = await fetch_value(conn, _SQL["is_finished"], job_id=job_id)
+    return state
+
+
+async def retry_job(conn: Connection, *, job_id: int, now: datetime) -> list[str]:
+    """Start a failed or cancelled job again where it was; return the lanes of its tasks."""
+    return [row["lane"] for row in await fetch(conn, _SQL["retry_job"], job_id=job_id, now=now)]
+
+
+async def notify(conn: Connection, channel: str, payloads: Sequence[str]) -> None:
+    """Send notifications; hints only, nothing rests on their arrival."""
+    await fetch(conn, _SQL["notify"], channel=channel, payloads=payloads)

@@ -1,0 +1,119 @@
+-- name: enqueue_jobs
+-- nothing -> pending. The job rows come first: the transaction has its xid before `ready` draws numbers.
+WITH pinned AS (
+  SELECT v.version, v.first_step, coalesce(v.first_lane, :lane) AS lane FROM rkyc.pipeline_version v
+  WHERE v.name = :pipeline AND EXISTS (SELECT FROM rkyc.lane l WHERE l.name = :lane)
+  ORDER BY v.version DESC LIMIT 1
+), new_job AS (
+  INSERT INTO rkyc.job (uuid, pipeline, version, lane, input, metadata, idempotency_key, deadline_at, webhook_url, budget_usd, created_at)
+  SELECT w.uuid, :pipeline, p.version, :lane, w.input::jsonb, coalesce(:metadata::jsonb, '{}'), :idempotency_key,
+    clock_timestamp() + make_interval(secs => :deadline_s::float8), :webhook_url, :budget_usd::float8, clock_timestamp()
+  FROM pinned p CROSS JOIN unnest(:uuids::uuid[], :inputs::text[]) AS w(uuid, input)
+  RETURNING id
+), now_ready AS (
+  INSERT INTO rkyc.ready (lane, job_id, step)
+  SELECT p.lane, j.id, p.first_step FROM new_job j CROSS JOIN pinned p
+  WHERE :run_at::timestamptz IS NULL OR :run_at <= clock_timestamp()
+), later AS (
+  INSERT INTO rkyc.scheduled (due_at, reason, lane, job_id, step)
+  SELECT :run_at, 'scheduled', p.lane, j.id, p.first_step FROM new_job j CROSS JOIN pinned p WHERE :run_at > clock_timestamp()
+)
+SELECT (SELECT lane FROM pinned) AS lane, (SELECT count(*)::int FROM new_job) AS enqueued;
+
+-- name: take_idempotency_key
+INSERT INTO rkyc.idempotency (key, job_uuid, request_sha256, created_at) VALUES (:key, :uuid, :request_sha256, clock_timestamp())
+ON CONFLICT (key) DO NOTHING RETURNING key;
+
+-- name: find_idempotency_key
+SELECT job_uuid, request_sha256 FROM rkyc.idempotency WHERE key = :key;
+
+-- name: list_lanes
+SELECT name FROM rkyc.lane ORDER BY rank, name;
+
+-- name: find_job
+SELECT id, pipeline, version, lane FROM rkyc.job WHERE uuid = :uuid;
+
+-- name: read_job
+SELECT s.*, j.input, h.result, h.error_class, h.error_details,
+  (SELECT jsonb_agg(jsonb_build_object('step', w.step, 'items', w.warnings) ORDER BY w.seq) FROM (
+    SELECT c.seq, c.step, c.warnings FROM rkyc.checkpoint c WHERE c.job_id = j.id AND c.warnings IS NOT NULL
+    UNION ALL SELECT h.seq, h.step, h.warnings WHERE h.warnings IS NOT NULL) w) AS warnings,
+  (SELECT jsonb_build_object('calls', count(*), 'tokens_in', coalesce(sum(u.tokens_in), 0), 'tokens_out', coalesce(sum(u.tokens_out), 0),
+     'cost_usd', coalesce(sum(u.cost_usd), 0)) FROM rkyc.journal u WHERE u.job_id = j.id) AS usage
+FROM rkyc.job_status s JOIN rkyc.job j ON j.uuid = s.job_id LEFT JOIN rkyc.history h ON h.job_id = j.id
+WHERE s.job_id = :uuid;
+
+-- name: read_steps
+SELECT s.step, s.status, s.degraded, s.attempt, s.ms, s.error_code, s.queued_at, s.started_at, s.finished_at, s.worker,
+  (SELECT string_agg(DISTINCT u.provider, ', ') FROM rkyc.journal u JOIN rkyc.job j ON j.id = u.job_id WHERE j.uuid = :uuid AND u.step = s.step)
+    AS provider
+FROM rkyc.step_status s WHERE s.job_id = :uuid ORDER BY s.index;
+
+-- name: read_outputs
+SELECT c.step, c.output FROM rkyc.checkpoint c JOIN rkyc.job j ON j.id = c.job_id WHERE j.uuid = :uuid
+UNION ALL
+SELECT h.step, h.result FROM rkyc.history h JOIN rkyc.job j ON j.id = h.job_id WHERE j.uuid = :uuid AND h.state = 'completed';
+
+-- name: list_jobs
+SELECT s.* FROM rkyc.job_status s
+WHERE (:pipeline::text IS NULL OR s.pipeline = :pipeline) AND (:status::text IS NULL OR s.status = :status)
+  AND (:since::timestamptz IS NULL OR s.created_at >= :since)
+  AND (:corp::text IS NULL OR s.metadata ->> 'corp_id' = :corp OR s.metadata ->> 'corp' = :corp)
+  AND (:before::uuid IS NULL OR s.job_id < :before)
+ORDER BY s.job_id DESC LIMIT :limit;
+
+-- name: read_end
+SELECT h.state, h.result, h.error_code, h.error_message FROM rkyc.history h JOIN rkyc.job j ON j.id = h.job_id WHERE j.uuid = :uuid;
+
+-- name: cancel_chain
+-- pending, running -> cancelled. The lease is taken here: a commit of the worker that comes later finds none.
+WITH a AS (DELETE FROM rkyc.ready WHERE job_id = :job_id RETURNING branch, step, lane, events, error_attempts, crash_attempts, started_at,
+             NULL::bigint AS fence, NULL::int AS worker_id, NULL::timestamptz AS step_started_at),
+b AS (DELETE FROM rkyc.running WHERE job_id = :job_id RETURNING branch, step, lane, events, error_attempts, crash_attempts, started_at,
+             fence, worker_id, step_started_at),
+c AS (DELETE FROM rkyc.scheduled WHERE job_id = :job_id RETURNING branch, step, lane, events, error_attempts, crash_attempts, started_at,
+             NULL::bigint, NULL::int, NULL::timestamptz),
+d AS (DELETE FROM rkyc.waiting WHERE job_id = :job_id RETURNING branch, step, lane, events, error_attempts, crash_attempts, started_at,
+             NULL::bigint, NULL::int, NULL::timestamptz),
+swept AS (
+  SELECT t.*, coalesce(c.seq, 0) AS last_seq, CASE WHEN t.fence IS NOT NULL THEN c.next_step END AS next_step
+  FROM (TABLE a UNION ALL TABLE b UNION ALL TABLE c UNION ALL TABLE d) t
+  LEFT JOIN LATERAL (
+    SELECT c.seq, c.next_step FROM rkyc.checkpoint c WHERE c.job_id = :job_id AND c.branch = t.branch ORDER BY c.seq DESC LIMIT 1
+  ) c ON true
+), first AS (SELECT * FROM swept ORDER BY branch LIMIT 1)
+INSERT INTO rkyc.history (job_id, state, seq, branch, step, fence, worker_id, error_attempts, crash_attempts, open_tasks, started_at,
+                          step_started_at, finished_at, error_message)
+SELECT :job_id, 'cancelled', greatest(f.events, f.last_seq, coalesce((SELECT b.events FROM rkyc.branching b WHERE b.job_id = :job_id), 0)) + 1,
+  f.branch, coalesce(f.next_step, f.step), f.fence, f.worker_id, f.error_attempts, f.crash_attempts,
+  (SELECT jsonb_agg(jsonb_build_object('branch', s.branch, 'step', coalesce(s.next_step, s.step), 'lane', s.lane)) FROM swept s),
+  f.started_at, f.step_started_at, :now, :reason
+FROM first f
+RETURNING job_id;
+
+-- name: lock_branching_row
+SELECT events FROM rkyc.branching WHERE job_id = :job_id FOR UPDATE;
+
+-- name: is_finished
+SELECT state FROM rkyc.history WHERE job_id = :job_id;
+
+-- name: retry_job
+-- failed, cancelled -> pending, at the steps that were left
+WITH gone AS (
+  DELETE FROM rkyc.history WHERE job_id = :job_id AND state IN ('failed', 'cancelled') RETURNING *
+), told AS (
+  INSERT INTO rkyc.event (job_id, seq, type, branch, step, attempt, worker_id, data, at)
+  SELECT job_id, seq, 'job.retried', branch, step, attempt, worker_id,
+    jsonb_build_object('state', state, 'error_code', error_code, 'error', error_message), :now FROM gone
+), buried AS (
+  UPDATE rkyc.dead_letter SET state = 'requeued' WHERE job_id = :job_id AND state = 'dead'
+), counted AS (
+  UPDATE rkyc.branching b SET events = greatest(b.events, g.seq) FROM gone g WHERE b.job_id = g.job_id
+)
+INSERT INTO rkyc.ready (lane, job_id, branch, step, events, started_at)
+SELECT t.value ->> 'lane', g.job_id, (t.value ->> 'branch')::int, t.value ->> 'step', g.seq, g.started_at
+FROM gone g CROSS JOIN LATERAL jsonb_array_elements(g.open_tasks) t
+RETURNING lane;
+
+-- name: notify
+SELECT pg_notify(:channel, p) FROM unnest(:payloads::text[]) p;

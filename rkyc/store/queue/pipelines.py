@@ -1,0 +1,45 @@
+"""The pipeline versions that workers announced, so that views and `enqueue` know them."""
+
+from __future__ import annotations
+
+from rkyc.errors import UnknownPipelineError
+from rkyc.flow import payload
+from rkyc.flow.pipeline import Registry
+from rkyc.store.pool import Connection, Record, fetch, fetch_row
+from rkyc.store.statements import load
+
+_SQL = load(__file__)
+
+
+async def register_pipelines(conn: Connection, registry: Registry) -> None:
+    """Announce all pipelines and lanes of a registry; harmless to repeat."""
+    await fetch(conn, _SQL["register_lanes"], lanes=registry.lanes)
+    for pipeline in registry:
+        graph = pipeline.graph
+        await fetch(
+            conn,
+            _SQL["register_pipeline"],
+            name=pipeline.name,
+            version=pipeline.version,
+            graph=payload.encode(graph.describe()),
+            first_step=graph.first,
+            first_lane=graph.places[graph.first].step.lane,
+        )
+
+
+async def list_pipelines(conn: Connection) -> list[Record]:
+    """Return (name, newest version) of every pipeline that was ever served on this database."""
+    return await fetch(conn, _SQL["list_pipelines"])
+
+
+async def read_graph(conn: Connection, name: str) -> Record:
+    """Return (graph as JSON text, version) of the newest version of a pipeline.
+
+    Raises:
+        UnknownPipelineError: never served on this database.
+    """
+    row = await fetch_row(conn, _SQL["read_graph"], name=name)
+    if row is None:
+        known = ", ".join(r["name"] for r in await list_pipelines(conn)) or "none"
+        raise UnknownPipelineError(f"no pipeline is called {name!r}: this database knows {known}")
+    return row

@@ -1,0 +1,129 @@
+"""Moves of tasks between the hot tables; each statement names its move in `tasks.sql`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from rkyc.flow.job import Claim
+from rkyc.store.pool import Connection, Record, fetch, fetch_row, fetch_value
+from rkyc.store.statements import load
+
+_SQL = load(__file__)
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimAnswer:
+    """What one claim took, with the bounds of its snapshot."""
+
+    claims: list[Claim]
+    xmin: int
+    xmax: int
+
+
+def _claim(row: Record) -> Claim:
+    return Claim(
+        row["job_id"],
+        row["branch"],
+        row["fence"],
+        row["lane"],
+        row["step"],
+        row["events"],
+        row["error_attempts"],
+        row["crash_attempts"],
+        row["alone_crashes"],
+        row["started_at"],
+        row["step_started_at"],
+        row["uuid"],
+        row["pipeline"],
+        row["version"],
+        row["input"],
+        row["deadline_at"],
+        row["outputs"],
+    )
+
+
+async def claim_tasks(
+    conn: Connection, *, lane: str, after: int, slots: int, worker_id: int, now: datetime
+) -> ClaimAnswer:
+    """Take at most `slots` ready tasks of a lane, oldest first, those above the cursor `after`."""
+    rows = await fetch(
+        conn, _SQL["claim_tasks"], lane=lane, after=after, slots=slots, worker_id=worker_id, now=now
+    )
+    first = rows[0]
+    return ClaimAnswer([_claim(row) for row in rows if row[2] is not None], first[0], first[1])
+
+
+async def claim_parked_tasks(
+    conn: Connection,
+    *,
+    wake_keys: Sequence[str],
+    lanes: Sequence[str],
+    slots: int,
+    worker_id: int,
+    now: datetime,
+) -> list[Claim]:
+    """Take tasks that other workers could not serve and this one can (`pipeline@version`)."""
+    rows = await fetch(
+        conn,
+        _SQL["claim_parked_tasks"],
+        wake_keys=wake_keys,
+        lanes=lanes,
+        slots=slots,
+        worker_id=worker_id,
+        now=now,
+    )
+    return [_claim(row) for row in rows]
+
+
+async def claim_suspect(
+    conn: Connection, *, wake_keys: Sequence[str], worker_id: int, now: datetime
+) -> Claim | None:
+    """Take one task that was seen in two crashes, to run it alone."""
+    row = await fetch_row(conn, _SQL["claim_suspect"], wake_keys=wake_keys, worker_id=worker_id, now=now)
+    return _claim(row) if row else None
+
+
+async def park_tasks(conn: Connection, rows: Sequence[tuple[Claim, str]], now: datetime) -> int:
+    """Hold tasks back as (claim, kind) until a worker serves their version; return how many."""
+    moved = await fetch(
+        conn,
+        _SQL["park_tasks"],
+        job_ids=[claim.job_id for claim, _ in rows],
+        branches=[claim.branch for claim, _ in rows],
+        fences=[claim.fence for claim, _ in rows],
+        kinds=[kind for _, kind in rows],
+        wake_keys=[claim.wake_key for claim, _ in rows],
+        now=now,
+    )
+    return len(moved)
+
+
+async def release_tasks(conn: Connection, rows: Sequence[dict[str, Any]]) -> list[Record]:
+    """Give tasks back uncharged; a row holds job_id, branch, fence, lane, step, events and both attempts.
+
+    Return (job_id, branch) of those whose lease still held.
+    """
+    columns = ("job_id", "branch", "fence", "lane", "step", "events", "error_attempts", "crash_attempts")
+    plural = ("job_ids", "branches", "fences", "lanes", "steps", "events", "error_attempts", "crash_attempts")
+    values = {name: [row[column] for row in rows] for name, column in zip(plural, columns, strict=True)}
+    return await fetch(conn, _SQL["release_tasks"], **values)
+
+
+async def promote_due_tasks(conn: Connection, now: datetime) -> list[str]:
+    """Make scheduled tasks ready whose time has come (at most 1,000); return their lanes."""
+    return [row["lane"] for row in await fetch(conn, _SQL["promote_due_tasks"], now=now)]
+
+
+async def find_oldest_lane(conn: Connection, lanes: Sequence[str]) -> str | None:
+    """Return the lane whose first task has waited longest, or None when all are empty."""
+    lane: str | None = await fetch_value(conn, _SQL["find_oldest_lane"], lanes=lanes)
+    return lane
+
+
+async def list_held_tasks(conn: Connection, worker_id: int) -> set[tuple[int, int, int]]:
+    """Return (job, branch, fence) of every lease of a worker."""
+    rows = await fetch(conn, _SQL["list_held_tasks"], worker_id=worker_id)
+    return {(row["job_id"], row["branch"], row["fence"]) for row in rows}

@@ -1,0 +1,129 @@
+-- name: claim_tasks
+-- ready -> running
+-- `after` is the cursor of the lane: what lies below it is dead rows only (see flow/cursor.py).
+WITH picked AS MATERIALIZED (
+  SELECT r.ctid AS place FROM rkyc.ready r
+  WHERE r.lane = :lane AND r.seq > :after ORDER BY r.seq LIMIT :slots
+  FOR UPDATE SKIP LOCKED
+), taken AS (
+  -- By ctid: a plan made while the table was empty stays good when it is full.
+  DELETE FROM rkyc.ready WHERE ctid = ANY (ARRAY(SELECT place FROM picked)) RETURNING *
+), leased AS (
+  INSERT INTO rkyc.running (job_id, branch, fence, worker_id, lane, step, events, error_attempts, crash_attempts,
+                            alone_crashes, started_at, step_started_at, claimed_at)
+  SELECT job_id, branch, seq, :worker_id, lane, step, events, error_attempts, crash_attempts, alone_crashes,
+         coalesce(started_at, :now), coalesce(step_started_at, :now), :now
+  FROM taken
+)
+-- One row without a task when nothing was claimed: the cursor needs the snapshot's bounds even then.
+SELECT pg_snapshot_xmin(s.s)::text::bigint AS xmin, pg_snapshot_xmax(s.s)::text::bigint AS xmax,
+  t.job_id, t.branch, t.seq AS fence, t.lane, t.step, t.events, t.error_attempts, t.crash_attempts, t.alone_crashes,
+  coalesce(t.started_at, :now) AS started_at, coalesce(t.step_started_at, :now) AS step_started_at,
+  j.uuid, j.pipeline, j.version, j.input, j.deadline_at,
+  CASE WHEN t.events > 0 THEN
+    (SELECT jsonb_object_agg(c.step, c.output ORDER BY c.seq) FROM rkyc.checkpoint c WHERE c.job_id = t.job_id)
+  END AS outputs
+FROM pg_current_snapshot() s(s) LEFT JOIN taken t ON true
+LEFT JOIN LATERAL (SELECT * FROM rkyc.job j WHERE j.id = t.job_id OFFSET 0) j ON true
+ORDER BY t.seq;
+
+-- name: claim_parked_tasks
+-- waiting -> running: rows that another worker could not serve and this one can
+WITH picked AS MATERIALIZED (
+  SELECT w.ctid AS place FROM rkyc.waiting w
+  WHERE w.kind IN ('no_worker', 'version_blocked') AND w.wake_key = ANY (:wake_keys::text[]) AND w.lane = ANY (:lanes::text[])
+  LIMIT :slots FOR UPDATE SKIP LOCKED
+), taken AS (
+  DELETE FROM rkyc.waiting WHERE ctid = ANY (ARRAY(SELECT place FROM picked)) RETURNING *, nextval('rkyc.ready_seq') AS seq
+), leased AS (
+  INSERT INTO rkyc.running (job_id, branch, fence, worker_id, lane, step, events, error_attempts, crash_attempts,
+                            alone_crashes, started_at, step_started_at, claimed_at)
+  SELECT job_id, branch, seq, :worker_id, lane, step, events, error_attempts, crash_attempts, alone_crashes,
+         coalesce(started_at, :now), coalesce(step_started_at, :now), :now
+  FROM taken
+)
+SELECT t.job_id, t.branch, t.seq AS fence, t.lane, t.step, t.events, t.error_attempts, t.crash_attempts, t.alone_crashes,
+  coalesce(t.started_at, :now) AS started_at, coalesce(t.step_started_at, :now) AS step_started_at,
+  j.uuid, j.pipeline, j.version, j.input, j.deadline_at,
+  (SELECT jsonb_object_agg(c.step, c.output ORDER BY c.seq) FROM rkyc.checkpoint c WHERE c.job_id = t.job_id) AS outputs
+FROM taken t JOIN rkyc.job j ON j.id = t.job_id;
+
+-- name: claim_suspect
+-- waiting -> running, one at a time, in a process set aside
+WITH picked AS MATERIALIZED (
+  SELECT w.ctid AS place FROM rkyc.waiting w WHERE w.kind = 'suspect' AND w.wake_key = ANY (:wake_keys::text[])
+  ORDER BY w.since LIMIT 1 FOR UPDATE SKIP LOCKED
+), taken AS (
+  DELETE FROM rkyc.waiting WHERE ctid = ANY (ARRAY(SELECT place FROM picked)) RETURNING *, nextval('rkyc.ready_seq') AS seq
+), leased AS (
+  INSERT INTO rkyc.running (job_id, branch, fence, worker_id, lane, step, events, error_attempts, crash_attempts,
+                            alone_crashes, alone, started_at, step_started_at, claimed_at)
+  SELECT job_id, branch, seq, :worker_id, lane, step, events, error_attempts, crash_attempts, alone_crashes, true,
+         coalesce(started_at, :now), coalesce(step_started_at, :now), :now
+  FROM taken
+)
+SELECT t.job_id, t.branch, t.seq AS fence, t.lane, t.step, t.events, t.error_attempts, t.crash_attempts, t.alone_crashes,
+  coalesce(t.started_at, :now) AS started_at, coalesce(t.step_started_at, :now) AS step_started_at,
+  j.uuid, j.pipeline, j.version, j.input, j.deadline_at,
+  (SELECT jsonb_object_agg(c.step, c.output ORDER BY c.seq) FROM rkyc.checkpoint c WHERE c.job_id = t.job_id) AS outputs
+FROM taken t JOIN rkyc.job j ON j.id = t.job_id;
+
+-- name: park_tasks
+-- running -> waiting: this worker does not serve the version
+WITH held AS (
+  SELECT r.ctid AS place, d.kind, d.wake_key
+  FROM unnest(:job_ids::bigint[], :branches::int[], :fences::bigint[], :kinds::text[], :wake_keys::text[])
+    AS d(job_id, branch, fence, kind, wake_key)
+  CROSS JOIN LATERAL (
+    SELECT r.ctid FROM rkyc.running r WHERE r.job_id = d.job_id AND r.branch = d.branch AND r.fence = d.fence FOR UPDATE
+  ) r
+), gone AS (
+  DELETE FROM rkyc.running r USING held h WHERE r.ctid = h.place RETURNING r.*, h.kind, h.wake_key
+)
+INSERT INTO rkyc.waiting (kind, wake_key, lane, job_id, branch, step, events, error_attempts, crash_attempts,
+                          alone_crashes, started_at, step_started_at, since)
+SELECT kind, wake_key, lane, job_id, branch, step, events, error_attempts, crash_attempts, alone_crashes,
+  started_at, step_started_at, :now FROM gone
+RETURNING job_id;
+
+-- name: release_tasks
+-- running -> ready: drained, or bound for another lane; the attempt is not charged
+WITH held AS (
+  SELECT r.ctid AS place, d.lane, d.step, d.events, d.error_attempts, d.crash_attempts
+  FROM unnest(:job_ids::bigint[], :branches::int[], :fences::bigint[], :lanes::text[], :steps::text[], :events::int[],
+              :error_attempts::int[], :crash_attempts::int[])
+    AS d(job_id, branch, fence, lane, step, events, error_attempts, crash_attempts)
+  CROSS JOIN LATERAL (
+    SELECT r.ctid FROM rkyc.running r WHERE r.job_id = d.job_id AND r.branch = d.branch AND r.fence = d.fence FOR UPDATE
+  ) r
+), gone AS (
+  DELETE FROM rkyc.running r USING held h WHERE r.ctid = h.place
+  RETURNING r.job_id, r.branch, r.started_at, r.step_started_at, r.step AS old_step, r.alone_crashes,
+            h.lane, h.step, h.events, h.error_attempts, h.crash_attempts
+)
+INSERT INTO rkyc.ready (lane, job_id, branch, step, events, error_attempts, crash_attempts, alone_crashes, started_at, step_started_at)
+SELECT lane, job_id, branch, step, events, error_attempts, crash_attempts, CASE WHEN step = old_step THEN alone_crashes ELSE 0 END,
+  started_at, CASE WHEN step = old_step THEN step_started_at END FROM gone
+RETURNING job_id, branch;
+
+-- name: promote_due_tasks
+-- scheduled -> ready
+WITH picked AS MATERIALIZED (
+  SELECT s.ctid AS place FROM rkyc.scheduled s WHERE s.due_at <= :now ORDER BY s.due_at LIMIT 1000 FOR UPDATE SKIP LOCKED
+), gone AS (
+  DELETE FROM rkyc.scheduled WHERE ctid = ANY (ARRAY(SELECT place FROM picked)) RETURNING *
+), moved AS (
+  INSERT INTO rkyc.ready (lane, job_id, branch, step, events, error_attempts, crash_attempts, alone_crashes, started_at, step_started_at)
+  SELECT lane, job_id, branch, step, events, error_attempts, crash_attempts, alone_crashes, started_at, step_started_at
+  FROM gone ORDER BY due_at RETURNING lane
+)
+SELECT DISTINCT lane FROM moved;
+
+-- name: find_oldest_lane
+-- The lane whose first row has waited longest, whatever its rank.
+SELECT l.lane FROM unnest(:lanes::text[]) AS l(lane)
+CROSS JOIN LATERAL (SELECT r.seq FROM rkyc.ready r WHERE r.lane = l.lane ORDER BY r.seq LIMIT 1) r
+ORDER BY r.seq LIMIT 1;
+
+-- name: list_held_tasks
+SELECT job_id, branch, fence FROM rkyc.running WHERE worker_id = :worker_id;

@@ -1,0 +1,86 @@
+"""Workers: their registration, their beat, and what becomes of the tasks of the dead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rkyc.store.pool import Connection, Record, fetch, fetch_row, fetch_value
+from rkyc.store.statements import load
+
+_SQL = load(__file__)
+
+
+async def register_worker(
+    conn: Connection,
+    *,
+    name: str,
+    host: str,
+    pid: int,
+    version: str,
+    lanes: Sequence[str],
+    slots: int,
+    for_suspects: bool,
+) -> int:
+    """Add a worker and return its id, which is never used again."""
+    worker_id: int = await fetch_value(
+        conn,
+        _SQL["register_worker"],
+        name=name,
+        host=host,
+        pid=pid,
+        version=version,
+        lanes=lanes,
+        slots=slots,
+        for_suspects=for_suspects,
+    )
+    return worker_id
+
+
+async def end_worker(conn: Connection, worker_id: int) -> None:
+    """Say that a worker went away in good order."""
+    await fetch(conn, _SQL["end_worker"], worker_id=worker_id)
+
+
+async def mark_presence(conn: Connection, worker_id: int) -> None:
+    """Say that the worker's presence connection stands."""
+    await fetch(conn, _SQL["mark_presence"], worker_id=worker_id)
+
+
+async def beat(
+    conn: Connection,
+    *,
+    worker_id: int,
+    busy: int,
+    lanes: Sequence[str],
+    wake_keys: Sequence[str],
+    beat_s: float,
+) -> Record:
+    """Renew the beat and return, in one row, all that an idle process wants to know.
+
+    now, next_due_at, ready_lanes, others_running, parked, suspects, workers, held (leases of this worker).
+    """
+    row = await fetch_row(
+        conn, _SQL["beat"], worker_id=worker_id, busy=busy, lanes=lanes, wake_keys=wake_keys, beat_s=beat_s
+    )
+    assert row is not None
+    return row
+
+
+async def watch_workers(conn: Connection, *, worker_id: int, restart_grace_s: float) -> list[Record]:
+    """Return the other workers: id, name, is_present, has_presence, may_judge, beat_age_s."""
+    return await fetch(conn, _SQL["watch_workers"], worker_id=worker_id, restart_grace_s=restart_grace_s)
+
+
+async def find_running_of_others(conn: Connection, worker_id: int) -> bool:
+    """Return whether any other worker holds a task."""
+    return bool(await fetch_value(conn, _SQL["find_running_of_others"], worker_id=worker_id))
+
+
+async def reclaim_tasks(
+    conn: Connection, *, worker_ids: Sequence[int], frozen_after_s: float
+) -> list[Record]:
+    """Take the tasks of workers that are gone; return (worker_id, worker, tasks, suspects) of each.
+
+    The statement looks again whether they are gone, by presence or by a beat older than `frozen_after_s`.
+    """
+    return await fetch(conn, _SQL["reclaim_tasks"], worker_ids=worker_ids, frozen_after_s=frozen_after_s)

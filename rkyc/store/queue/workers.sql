@@ -1,0 +1,100 @@
+-- name: register_worker
+INSERT INTO rkyc.worker (name, host, pid, version, lanes, slots, for_suspects, started_at, beat_at)
+VALUES (:name, :host, :pid, :version, :lanes, :slots, :for_suspects, clock_timestamp(), clock_timestamp())
+RETURNING id;
+
+-- name: end_worker
+UPDATE rkyc.worker SET ended_at = clock_timestamp(), busy = 0 WHERE id = :worker_id;
+
+-- name: mark_presence
+-- Its presence connection stands in this life of the server: from now on its absence means death.
+WITH booted AS (
+  INSERT INTO rkyc.boot (at) SELECT clock_timestamp() WHERE NOT EXISTS (SELECT FROM rkyc.boot) ON CONFLICT DO NOTHING
+)
+UPDATE rkyc.worker SET presence_at = clock_timestamp(), ended_at = NULL WHERE id = :worker_id;
+
+-- name: beat
+-- One statement for all that an idle process wants to know.
+WITH beat AS (
+  UPDATE rkyc.worker SET beat_at = clock_timestamp(), busy = :busy, ended_at = NULL
+  WHERE id = :worker_id AND (busy <> :busy OR ended_at IS NOT NULL OR beat_at < clock_timestamp() - make_interval(secs => :beat_s))
+), booted AS (
+  INSERT INTO rkyc.boot (at) SELECT clock_timestamp() WHERE NOT EXISTS (SELECT FROM rkyc.boot) ON CONFLICT DO NOTHING
+)
+SELECT clock_timestamp() AS now,
+  (SELECT s.due_at FROM rkyc.scheduled s ORDER BY s.due_at LIMIT 1) AS next_due_at,
+  ARRAY(SELECT l FROM unnest(:lanes::text[]) l WHERE EXISTS (SELECT FROM rkyc.ready r WHERE r.lane = l)) AS ready_lanes,
+  EXISTS (SELECT FROM rkyc.running r WHERE r.worker_id <> :worker_id) AS others_running,
+  EXISTS (SELECT FROM rkyc.waiting w WHERE w.kind IN ('no_worker', 'version_blocked') AND w.wake_key = ANY (:wake_keys::text[])) AS parked,
+  EXISTS (SELECT FROM rkyc.waiting w WHERE w.kind = 'suspect' AND w.wake_key = ANY (:wake_keys::text[])) AS suspects,
+  (SELECT count(*)::int FROM rkyc.worker w WHERE w.ended_at IS NULL) AS workers,
+  (SELECT count(*)::int FROM rkyc.running r WHERE r.worker_id = :worker_id) AS held;
+
+-- name: watch_workers
+-- Who else holds tasks, and is its presence connection there? An ordinary role sees pid and
+-- application_name of others' sessions, and no more is needed: worker ids are never used again.
+SELECT w.id, w.name,
+  EXISTS (SELECT FROM pg_stat_activity a WHERE a.datname = current_database() AND a.application_name = 'rkyc worker ' || w.id) AS is_present,
+  w.presence_at IS NOT NULL AS has_presence,
+  -- Absence tells nothing about a worker whose presence stood in an earlier life of the server, for a while.
+  coalesce(w.presence_at > b.at, true) OR clock_timestamp() > b.at + make_interval(secs => :restart_grace_s) AS may_judge,
+  extract(epoch FROM clock_timestamp() - w.beat_at)::float8 AS beat_age_s
+FROM rkyc.worker w
+CROSS JOIN (
+  SELECT greatest(pg_postmaster_start_time(), coalesce((SELECT at FROM rkyc.boot), clock_timestamp())) AS at
+) b
+WHERE w.id <> :worker_id
+  -- An ended one may have left tasks that a dying commit still had locked.
+  AND (w.ended_at IS NULL OR w.id IN (SELECT r.worker_id FROM rkyc.running r));
+
+-- name: find_running_of_others
+SELECT EXISTS (SELECT FROM rkyc.running WHERE worker_id <> :worker_id);
+
+-- name: reclaim_tasks
+-- running -> ready (or waiting, as a suspect), of workers that are gone. One atomic statement: what it
+-- does not see locked by a commit under way, that commit has decided.
+WITH dead AS (
+  UPDATE rkyc.worker w SET ended_at = clock_timestamp(), busy = 0
+  WHERE w.id = ANY (:worker_ids::int[])
+    AND (w.beat_at < clock_timestamp() - make_interval(secs => :frozen_after_s)
+         OR NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datname = current_database() AND a.application_name = 'rkyc worker ' || w.id))
+  RETURNING w.id, w.name
+), held AS MATERIALIZED (
+  SELECT r.ctid AS place, r.*, d.name AS worker, j.pipeline || '@' || j.version AS wake_key, c.next_step, c.seq AS last_seq
+  FROM rkyc.running r JOIN dead d ON d.id = r.worker_id JOIN rkyc.job j ON j.id = r.job_id
+  LEFT JOIN LATERAL (
+    SELECT c.next_step, c.seq FROM rkyc.checkpoint c
+    WHERE c.job_id = r.job_id AND c.branch = r.branch AND c.fence = r.fence ORDER BY c.seq DESC LIMIT 1
+  ) c ON true
+  FOR UPDATE OF r SKIP LOCKED
+), gone AS (
+  DELETE FROM rkyc.running WHERE ctid = ANY (ARRAY(SELECT place FROM held))
+), counted AS MATERIALIZED (
+  -- Crashes are counted since the last checkpoint: a new step starts with a clean record.
+  SELECT h.job_id, h.branch, h.lane, h.worker, h.wake_key, h.started_at, h.worker_id, coalesce(h.next_step, h.step) AS step,
+    coalesce(h.last_seq, h.events) + 1 AS events,
+    CASE WHEN h.next_step IS NULL THEN h.error_attempts ELSE 0 END AS error_attempts,
+    CASE WHEN h.next_step IS NULL THEN h.crash_attempts ELSE 0 END + 1 AS crash_attempts,
+    CASE WHEN h.next_step IS NULL THEN h.alone_crashes ELSE 0 END + CASE WHEN h.alone THEN 1 ELSE 0 END AS alone_crashes,
+    CASE WHEN h.next_step IS NULL THEN h.step_started_at END AS step_started_at
+  FROM held h
+), told AS (
+  INSERT INTO rkyc.event (job_id, seq, type, branch, step, attempt, worker_id, data, at)
+  SELECT c.job_id, c.events, 'step.retrying', c.branch, c.step, c.error_attempts + c.crash_attempts, c.worker_id,
+    jsonb_build_object('reason', 'worker_lost', 'worker', c.worker), clock_timestamp()
+  FROM counted c WHERE NOT EXISTS (SELECT FROM rkyc.branching b WHERE b.job_id = c.job_id)
+), again AS (
+  -- After a first crash a task simply runs again. After three alone it goes back too: whoever claims it buries it.
+  INSERT INTO rkyc.ready (lane, job_id, branch, step, events, error_attempts, crash_attempts, alone_crashes, started_at, step_started_at)
+  SELECT lane, job_id, branch, step, events, error_attempts, crash_attempts, alone_crashes, started_at, step_started_at
+  FROM counted WHERE crash_attempts < 2 OR alone_crashes >= 3
+), suspected AS (
+  INSERT INTO rkyc.waiting (kind, wake_key, lane, job_id, branch, step, events, error_attempts, crash_attempts, alone_crashes,
+                            started_at, step_started_at, since)
+  SELECT 'suspect', wake_key, lane, job_id, branch, step, events, error_attempts, crash_attempts, alone_crashes, started_at,
+    step_started_at, clock_timestamp()
+  FROM counted WHERE crash_attempts >= 2 AND alone_crashes < 3
+)
+SELECT d.id AS worker_id, d.name AS worker, (SELECT count(*)::int FROM counted c WHERE c.worker_id = d.id) AS tasks,
+  (SELECT count(*)::int FROM counted c WHERE c.worker_id = d.id AND c.crash_attempts >= 2) AS suspects
+FROM dead d;
