@@ -65,7 +65,8 @@ class FaultKind(StrEnum):
 
     TIMEOUT = "timeout"
     CONNECT = "connect"  # no connection, or lost before any answer
-    BROKEN = "broken"  # an answer that was cut or can't be read
+    CUT = "cut"  # the connection ended in the middle of the answer
+    BROKEN = "broken"  # an answer that can't be read
     RATE = "rate"
     QUOTA = "quota"
     AUTH = "auth"
@@ -116,10 +117,7 @@ def read_fault(provider: str, error: BaseException) -> Fault:
     body = getattr(error, "body", None)
     code = _vendor_code(body)
     if not isinstance(status, int) and code is None and not isinstance(body, dict):
-        is_cut = bool(names & {"ReadError", "RemoteProtocolError", "ClientPayloadError"})
-        is_lost = bool(names & {"APIConnectionError", "NetworkError", "ClientConnectionError", "OSError"})
-        kind = FaultKind.CONNECT if is_lost and not is_cut else FaultKind.BROKEN
-        return Fault(provider, kind, name)
+        return Fault(provider, _transport_kind(names), name)
     headers = getattr(getattr(error, "response", None), "headers", {})
     return answered(provider, status=status or _numeric_code(body), code=code, headers=headers, error=name)
 
@@ -166,6 +164,14 @@ def _telling(error: BaseException) -> BaseException:
             return link
     is_wrapper = any(cls.__name__ == "APIConnectionError" for cls in type(error).__mro__)
     return chain[1] if is_wrapper and len(chain) > 1 else error
+
+
+def _transport_kind(names: set[str]) -> FaultKind:
+    if names & {"ReadError", "RemoteProtocolError", "ClientPayloadError", "ClientConnectionResetError"}:
+        return FaultKind.CUT
+    if names & {"APIConnectionError", "NetworkError", "ClientConnectionError", "OSError"}:
+        return FaultKind.CONNECT
+    return FaultKind.BROKEN
 
 
 def _kind(status: int, code: str | None) -> FaultKind:

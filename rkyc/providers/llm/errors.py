@@ -45,7 +45,7 @@ def llm_error(fault: Fault, *, timeout_s: float) -> WorkerBaseException:
         case FaultKind.CONNECT:
             message = f"failed to connect to {fault.provider}, or lost it before its answer ({fault.error})"
             return LLMProviderError(f"{message}; check the address and the network", details)
-        case FaultKind.BROKEN:
+        case FaultKind.CUT | FaultKind.BROKEN:
             message = f"the answer of {fault.provider} was cut or could not be read ({fault.error})"
             return LLMProviderError(f"{message}; a later try may do", details)
         case FaultKind.SERVER:

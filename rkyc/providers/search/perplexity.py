@@ -181,7 +181,7 @@ def _search_error(fault: Fault, *, timeout_s: float) -> WorkerBaseException:
         case FaultKind.CONNECT:
             message = f"failed to connect to {fault.provider}, or lost it before its answer ({fault.error})"
             return SearchTimeoutError(f"{message}; check the address and the network", details)
-        case FaultKind.SERVER | FaultKind.BROKEN:
+        case FaultKind.SERVER | FaultKind.CUT | FaultKind.BROKEN:
             message = f"{fault.provider} failed with {fault.told()}; a later try may do"
             return SearchTimeoutError(message, details)
         case FaultKind.RATE:

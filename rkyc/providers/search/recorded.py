@@ -57,9 +57,7 @@ class RecordedSearch:
                     yield from self._parsed(file, line, text)
             return
         for _, whole in self._parsed(file, 0, raw):
-            if isinstance(whole, dict) and "url" not in whole:
-                whole = next((value for value in whole.values() if isinstance(value, list)), whole)
-            yield from enumerate(whole if isinstance(whole, list) else [whole], start=1)
+            yield from enumerate(_listed(whole), start=1)
 
     def _parsed(self, file: str, line: int, raw: bytes) -> Iterator[tuple[int, Any]]:
         try:
@@ -97,6 +95,13 @@ class RecordedSearch:
 
     def _warn(self, file: str, line: int, message: str) -> None:
         self.warnings.append(RecordWarning(file, line, message))
+
+
+def _listed(whole: Any) -> list[Any]:
+    """Find the records of a file: a list, one object, or an object around a list."""
+    if isinstance(whole, dict) and "url" not in whole:
+        whole = next((value for value in whole.values() if isinstance(value, list)), whole)
+    return whole if isinstance(whole, list) else [whole]
 
 
 def _fault(record: Any) -> str | None:
