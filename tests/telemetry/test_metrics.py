@@ -37,13 +37,13 @@ def test_every_promised_metric_is_there_with_help_before_anything_happened() -> 
 
 def test_what_happened_is_counted_under_its_labels() -> None:
     metrics = Metrics()
-    metrics.step_ended("doc_ingest", 0.3)
-    metrics.step_ended("doc_ingest", 0.4)
+    metrics.step_finished("doc_ingest", 0.3)
+    metrics.step_finished("doc_ingest", 0.4)
     metrics.step_failed("insight", "LLM_TIMEOUT")
     metrics.step_retried("insight", "LLM_TIMEOUT")
     metrics.job_ended("kyc", "completed")
     metrics.lease_lost()
-    metrics.tasks_recovered(3)
+    metrics.recovered(3)
     metrics.loop_failed("reclaim")
     metrics.group_committed(20)
     metrics.sse_opened()

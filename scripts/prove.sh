@@ -1,0 +1,18 @@
+#!/bin/sh
+# Run the long proofs and keep a dated record: docs/proofs/YYYY-MM-DD.txt with machine and commit on top.
+set -eu
+cd "$(dirname "$0")/.."
+mkdir -p docs/proofs
+record=docs/proofs/$(date -u +%Y-%m-%d).txt
+{
+    echo "date    $(date -u +%Y-%m-%dT%H:%M:%SZ)"
+    echo "commit  $(git describe --always --dirty 2>/dev/null || echo unknown)"
+    echo "machine $(uname -sm), $(getconf _NPROCESSORS_ONLN) processors"
+    echo "python  $(.venv/bin/python -V 2>&1)"
+    echo
+} >"$record"
+status=0
+.venv/bin/python -m pytest -m prove -v --timeout=7200 --durations=0 >>"$record" 2>&1 || status=$?
+cat "$record"
+echo "recorded in $record"
+exit "$status"
