@@ -49,9 +49,11 @@ def parse_json_object(data: bytes, *, file_name: str) -> dict[str, Any]:
             "correct it and submit again",
             {"file": file_name, "line": error.lineno},
         ) from error
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise DossierError(f"{file_name}: nested too deep to be read", {"file": file_name}) from error
+    except ValueError as error:
         raise DossierError(
-            f"{file_name}: {error or 'nested too deep'}; correct it", {"file": file_name}
+            f"{file_name}: {error}; correct it and submit again", {"file": file_name}
         ) from error
     if not isinstance(value, dict):
         raise DossierError(

@@ -134,3 +134,9 @@ async def list_documents(conn: Connection, job_id: UUID) -> list[Record]:
 async def read_pages(conn: Connection, job_id: UUID) -> list[Record]:
     """Return every page of the run's papers: name, page_no, text, data_class; by name and page."""
     return await fetch(conn, _SQL["read_pages"], job_id=job_id)
+
+
+def warnings_of(row: Record) -> list[str]:
+    """Return the warnings of a paper's row."""
+    warnings: list[str] = orjson.loads(row["warnings"])
+    return warnings
