@@ -25,7 +25,16 @@ from tests.support.database import FAST_SETTINGS, fresh_database, make_template
 _HOME_VARIABLE = "RKYC_TEST_HOME"
 _ADMIN_DSN = os.environ.get("RKYC_TEST_DSN")
 # Nothing of the developer's own may steer a test.
-_FOREIGN_PREFIXES = ("RKYC_", "PG", "XDG_", "ENCRYPTION_KEY", "INTERNAL_LLM_", "ANTHROPIC_", "OPENAI_", "PERPLEXITY_")
+_FOREIGN_PREFIXES = (
+    "RKYC_",
+    "PG",
+    "XDG_",
+    "ENCRYPTION_KEY",
+    "INTERNAL_LLM_",
+    "ANTHROPIC_",
+    "OPENAI_",
+    "PERPLEXITY_",
+)
 _FOREIGN_NAMES = ("LOG_LEVEL",)
 # Seconds for the workers of a parallel run to end.
 _WORKERS_END_S = 10.0

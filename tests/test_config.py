@@ -233,7 +233,7 @@ def test_valid_key_production() -> None:
 
 
 def test_missing_key_production() -> None:
-    with pytest.raises(ValueError, match="required in production.*openssl rand -hex 32"):
+    with pytest.raises(ValueError, match=r"required in production.*openssl rand -hex 32"):
         validate_encryption_key("", "production")
 
 

@@ -32,7 +32,7 @@ from rkyc.flow import payload
 from rkyc.flow.decide import decide_failure, decide_success, error_code_of, make_fail, message_of
 from rkyc.flow.graph import Place
 from rkyc.flow.job import Claim
-from rkyc.flow.outcome import Advance, Completed, Fail, Finish, Outcome, Park, Release
+from rkyc.flow.outcome import Advance, Completed, Fail, Finish, Outcome, Park, Release, Retry
 from rkyc.flow.pipeline import Pipeline, Registry
 from rkyc.store.pool import Pool
 from rkyc.telemetry import events
@@ -82,6 +82,7 @@ class Executor:
         children: ChildProcesses,
         metrics: Metrics,
         on_free: Callable[[], None],
+        on_scheduled: Callable[[], None],
     ) -> None:
         self.executions: dict[tuple[int, int], Execution] = {}
         self.is_draining = False
@@ -97,6 +98,7 @@ class Executor:
         self._children = children
         self._metrics = metrics
         self._on_free = on_free
+        self._on_scheduled = on_scheduled
 
     def start(self, claim: Claim) -> None:
         """Run a claimed task in the background until it leaves this process."""
@@ -294,6 +296,9 @@ class Executor:
                 _log.debug(events.JOB_COMPLETED, job_id=str(claim.uuid), pipeline=claim.pipeline)
             return
         self._notices.outcome(claim, place, outcome)
+        if isinstance(outcome, Retry):
+            self._metrics.step_retried(place.name, outcome.error_code or "")
+            self._on_scheduled()
 
 
 def _read_inputs(claim: Claim, place: Place) -> tuple[dict[str, Any], RkycError | None]:

@@ -157,6 +157,7 @@ class Worker:
             children=self._children,
             metrics=self._metrics,
             on_free=lambda: self._dispatcher.on_free(),
+            on_scheduled=lambda: self._beat_loop.wake(),
         )
         # A process set aside for suspects runs nothing else, and stays on a step's task only for that step.
         self._executor.is_draining = options.for_suspects

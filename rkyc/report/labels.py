@@ -12,7 +12,7 @@ from rkyc.report.types import Lang
 
 _LANGS: dict[Lang, int] = {"ko": 0, "en": 1}
 
-# key: (Korean, English)
+# Each pair is Korean, English.
 _TEXT: dict[str, tuple[str, str]] = {
     "report": ("기업 리스크 분석 보고서", "Corporate risk report"),
     "skip": ("본문으로 건너뛰기", "Skip to content"),
@@ -154,7 +154,7 @@ _TEXT: dict[str, tuple[str, str]] = {
     "back": ("맨 위로", "Back to top"),
 }
 
-# kind: {code: (Korean, English)}
+# The words for stored codes, by kind of code; each pair is Korean, English.
 _VALUES: dict[str, dict[str, tuple[str, str]]] = {
     "severity": {
         "1": ("참고", "Info"),

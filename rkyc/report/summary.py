@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from rkyc.report.figures import group_digits
 from rkyc.report.labels import Labels
 from rkyc.report.types import Lang
 
@@ -78,7 +79,15 @@ def _signal_lines(number: int, signal: dict[str, Any], labels: Labels) -> Iterat
     rule = f" ({_one_line(signal['rule_id'])})" if signal.get("rule_id") else ""
     yield f"{number}. [{severity} {word}] {_one_line(signal.get('title'))}{rule}"
     for evidence in (signal.get("evidence") or [])[:1]:
-        yield f"   “{_shorten(_one_line(evidence.get('quote')))}” — {_one_line(evidence.get('ref'))}"
+        yield f"   {_said(evidence, labels)} — {_one_line(evidence.get('ref'))}"
+
+
+def _said(evidence: dict[str, Any], labels: Labels) -> str:
+    quote = _shorten(_one_line(evidence.get("quote")))
+    if evidence.get("ref_type") != "SNAPSHOT_KEYPATH":
+        return f"“{quote}”"
+    place = labels.place(str(evidence.get("ref")))
+    return f"{place} {group_digits(quote)}" if place else quote
 
 
 def _shorten(text: str) -> str:

@@ -48,17 +48,20 @@ async def migrate(conn: Connection) -> list[Migration]:
         StoreUnsuitableError: the role may not create the schema, or the schema is newer than the program.
     """
     applied: list[Migration] = []
-    if await _version(conn) == read_migrations()[-1].number:
+    migrations = read_migrations()
+    if await _version(conn) == migrations[-1].number:
         return applied
     try:
-        for migration in read_migrations():
+        for migration in migrations:
             async with conn.transaction():
                 await conn.execute("SELECT pg_advisory_xact_lock($1)", _LOCK_KEY)
                 if await _version(conn) >= migration.number:
                     continue
                 await conn.execute(migration.sql)
                 await conn.execute(
-                    "INSERT INTO rkyc.schema_version (number, name) VALUES ($1, $2)", migration.number, migration.name
+                    "INSERT INTO rkyc.schema_version (number, name) VALUES ($1, $2)",
+                    migration.number,
+                    migration.name,
                 )
                 applied.append(migration)
     except asyncpg.InsufficientPrivilegeError as error:
@@ -83,11 +86,19 @@ async def check_version(conn: Connection) -> None:
             f"the schema rkyc is at version {version}, this program knows {newest}: upgrade rkyc, or use another database"
         )
     if version < newest:
-        raise StoreUnsuitableError(f"the schema rkyc is at version {version}, expected {newest}: run `rkyc migrate`")
+        raise StoreUnsuitableError(
+            f"the schema rkyc is at version {version}, expected {newest}: run `rkyc migrate`"
+        )
 
 
 async def _version(conn: Connection) -> int:
     """Return the number of the last applied migration; 0 when there is no schema yet."""
-    if await conn.fetchval("SELECT to_regclass('rkyc.schema_version')") is None:
-        return 0
-    return int(await conn.fetchval("SELECT coalesce(max(number), 0) FROM rkyc.schema_version"))
+    try:
+        if await conn.fetchval("SELECT to_regclass('rkyc.schema_version')") is None:
+            return 0
+        return int(await conn.fetchval("SELECT coalesce(max(number), 0) FROM rkyc.schema_version"))
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise StoreUnsuitableError(
+            f"the role may not use the schema rkyc ({error}): let its owner "
+            "GRANT USAGE ON SCHEMA rkyc, and SELECT, INSERT, UPDATE, DELETE on its tables, to it"
+        ) from error

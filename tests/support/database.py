@@ -64,7 +64,9 @@ async def fresh_database(admin_dsn: str, template: str = "template0") -> AsyncIt
 
 
 @contextlib.asynccontextmanager
-async def private_server(folder: Path, *, settings: Mapping[str, str] | None = None) -> AsyncIterator[EmbeddedServer]:
+async def private_server(
+    folder: Path, *, settings: Mapping[str, str] | None = None
+) -> AsyncIterator[EmbeddedServer]:
     """Run a durable server of the test's own in `folder`; whoever killed it meanwhile, it is gone afterwards."""
     data_dir = folder / "server"
     try:

@@ -13,7 +13,8 @@ from rkyc import errors
 from rkyc.providers.embedding.build import EmbeddingOptions, build_embedder
 from rkyc.providers.embedding.openai import OpenAIEmbedding, OpenAIEmbeddingOptions
 from rkyc.providers.embedding.types import EmbeddingProvider, cosine
-from tests.support.vendor_wire import Behaviour, Fail, Garbage, Hang, Results, VendorWire, embedding_body
+from tests.support.vendor_dialects import embedding_body
+from tests.support.vendor_wire import Behaviour, Fail, Garbage, Hang, Results, VendorWire
 
 pytestmark = pytest.mark.anyio
 

@@ -19,6 +19,7 @@ from rkyc.steps.kyc.quotes import QUOTE_CHARS_MAX, find_quote
 from rkyc.steps.kyc.schemas import SUMMARY_CHARS_MAX, TITLE_CHARS_MAX, EvidenceRef, Lang, RiskSignalDraft
 from rkyc.steps.kyc.sentences import Span, clip, split_sentences
 from rkyc.steps.kyc.vocabulary import (
+    DataClass,
     EventType,
     EvidenceType,
     ImpactDirection,
@@ -64,6 +65,7 @@ class PageView:
     name: str
     page_no: int
     text: str
+    data_class: DataClass = DataClass.INTERNAL
 
     @property
     def ref(self) -> str:
