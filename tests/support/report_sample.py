@@ -190,7 +190,10 @@ _SIGNALS = [
     make_signal(
         903,
         "2년 연속 당기순손실",
-        [quote_in(AUDIT, _LOSS, source_grade="A"), quote_value("/statements/FY2023/net_income", "-1270000000")],
+        [
+            quote_in(AUDIT, _LOSS, source_grade="A"),
+            quote_value("/statements/FY2023/net_income", "-1270000000"),
+        ],
         summary="2023년 12억 7천만원, 2024년 41억원의 당기순손실을 기록하였다.",
         rule_id="F-LOSS",
         change="UNCHANGED",
@@ -315,7 +318,10 @@ _RESULT: dict[str, Any] = {
             {
                 "title": "재무 건전성",
                 "sentences": [
-                    {"text": "감사보고서는 계속기업 관련 중요한 불확실성을 기재하였습니다.", "citations": [901]},
+                    {
+                        "text": "감사보고서는 계속기업 관련 중요한 불확실성을 기재하였습니다.",
+                        "citations": [901],
+                    },
                     {
                         "text": "부채비율은 382.7%로 높아졌고 당기순손실이 2년 이어졌습니다.",
                         "citations": [902, 903],
@@ -326,7 +332,10 @@ _RESULT: dict[str, Any] = {
             {
                 "title": "영업과 지배구조",
                 "sentences": [
-                    {"text": "납품 물량이 줄고 협력사 대금 지급이 늦어진다는 보도가 있습니다.", "citations": [905]},
+                    {
+                        "text": "납품 물량이 줄고 협력사 대금 지급이 늦어진다는 보도가 있습니다.",
+                        "citations": [905],
+                    },
                     {"text": "대표이사가 바뀌었습니다.", "citations": [906]},
                 ],
             },
