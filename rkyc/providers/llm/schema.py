@@ -1,18 +1,18 @@
 """A JSON schema as OpenAI's strict mode wants it.
 
-Strict mode wants every property required and no others allowed, and knows only some keywords. What
-is taken away here is checked again by pydantic, so nothing is lost but a hint. Pure.
+Strict mode wants every property required and no others allowed, and knows only some keywords.
+Limits that it does not know move into the description, where the model may still obey them; they
+are checked again by pydantic. Pure.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-# Notes for people, and limits that strict mode refuses or that only some servers know.
-_DROPPED = frozenset(
-    {"title", "default", "examples", "discriminator", "minLength", "maxLength", "uniqueItems", "format"}
-)
-
+# Notes that shape nothing.
+_DROPPED = frozenset({"title", "default", "examples", "discriminator"})
+# Limits that strict mode refuses, or that only some servers know.
+_TOLD = ("minLength", "maxLength", "uniqueItems", "format")
 # A value whose schema has none of these may be anything.
 _SHAPING = frozenset({"type", "$ref", "anyOf", "oneOf", "allOf", "enum", "const"})
 
@@ -53,8 +53,10 @@ def _strict(schema: dict[str, Any]) -> dict[str, Any]:
                 out["anyOf"] = [_strict(inner) for inner in value]
             case "items":
                 out[key] = _strict(value)
-            case _ if key not in _DROPPED:
+            case _ if key not in _DROPPED and key not in _TOLD:
                 out[key] = value
+    if limits := ", ".join(f"{key}: {schema[key]}" for key in _TOLD if key in schema):
+        out["description"] = f"{schema.get('description', '')} {{{limits}}}".strip()
     if out.get("type") == "object":
         out["required"] = list(out.get("properties", {}))
         out["additionalProperties"] = False

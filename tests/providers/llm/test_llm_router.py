@@ -16,7 +16,8 @@ from rkyc.providers.llm.claude import ClaudeOptions
 from rkyc.providers.llm.openai import OpenAIOptions
 from rkyc.providers.llm.router import Llm
 from rkyc.providers.llm.types import DataClass, LlmAnswer, LlmRequest, Track, Usage
-from tests.support.vendor_wire import Fail, Say, VendorWire
+from tests.support.vendor_dialects import Say
+from tests.support.vendor_wire import Fail, VendorWire
 
 pytestmark = pytest.mark.anyio
 

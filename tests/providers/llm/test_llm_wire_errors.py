@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import anyio
 import pytest
 
 from rkyc import errors
 from rkyc.providers.llm.claude import ClaudeOptions, ClaudeProvider
 from rkyc.providers.llm.openai import OpenAIOptions, OpenAIProvider
 from rkyc.providers.llm.types import DataClass, LlmProvider, LlmRequest
+from tests.support.vendor_dialects import Say
 from tests.support.vendor_wire import (
     Behaviour,
     Cut,
@@ -20,7 +23,6 @@ from tests.support.vendor_wire import (
     FailInStream,
     Garbage,
     Hang,
-    Say,
     Trickle,
     VendorWire,
 )
@@ -259,6 +261,22 @@ async def test_address_that_swallows_connections_ends_at_the_connect_limit(make:
         await provider.aclose()
         for filler in fillers:
             filler.close()
+
+
+@pytest.mark.parametrize("make", VENDORS)
+async def test_cancel_is_not_an_error_of_the_vendor(make: Make) -> None:
+    async with VendorWire(Trickle(), Say("next")) as wire:
+        provider = make(wire)
+        first_token = anyio.Event()
+        call = asyncio.create_task(
+            provider.complete(ask(), timeout_s=60.0, on_token=lambda _: first_token.set())
+        )
+        await first_token.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert (await provider.complete(ask(), timeout_s=5.0)).text == "next"
+        await provider.aclose()
 
 
 def test_keys_are_in_no_repr() -> None:
