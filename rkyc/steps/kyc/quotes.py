@@ -101,11 +101,9 @@ class _Folded:
             for char in unicodedata.normalize("NFC", text[begin:end]).translate(_FOLD):
                 if char in _ZERO_WIDTH:
                     continue
-                if char.isspace():
-                    if chars and chars[-1] == " ":
-                        continue
-                    char = " "
-                chars.append(char)
+                if char.isspace() and chars and chars[-1] == " ":
+                    continue
+                chars.append(" " if char.isspace() else char)
                 starts.append(begin)
                 ends.append(end)
         # A space between two Latin words or two numbers tells them apart; between Hangul it varies

@@ -91,7 +91,7 @@ def _check(text: str, match: re.Match[str]) -> Mention | None:
         run = _HANGUL_RUN.match(after)
         if run and not _TAIL.fullmatch(run[0]) and not re.match(_LEGAL_FORM_KO, after):
             return None
-        if after and (after[0].isdigit() or after[0].isascii() and after[0].isalpha()):
+        if after and (after[0].isdigit() or (after[0].isascii() and after[0].isalpha())):
             return None
     elif after and (after[0].isalnum() and not _is_hangul(after[0])):
         return None

@@ -48,9 +48,9 @@ def find_role(title: str, text: str, mentions: Sequence[Mention]) -> EntityRole:
     lead_end = len(title) + 1 + _first_sentence_end(text)
     in_lead = any(len(title) < mention.start < lead_end for mention in mentions)
     if (
-        not in_title
+        (not in_title
         and not in_lead
-        and len(mentions) < 3
+        and len(mentions) < 3)
         or all(_IN_PASSING.search(each) for each in sentences)
     ):
         return EntityRole.MENTIONED
