@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 from urllib.parse import parse_qs
 
@@ -120,6 +120,8 @@ class Pool:
         self._pool = pool
         self._settings = settings
         self.dsn = dsn
+        # Brings a private server back that was killed; None where the server is somebody else's.
+        self.revive: Callable[[], Awaitable[None]] | None = None
 
     @classmethod
     async def open(
@@ -167,7 +169,9 @@ class Pool:
         with translate_errors():
             try:
                 conn = await self._pool.acquire()
-            except OSError as error:
+            except (OSError, StoreUnavailableError) as error:
+                if self.revive is not None:
+                    await self.revive()
                 raise _connection_error(error) from error
             try:
                 yield conn
@@ -191,8 +195,15 @@ class Pool:
             settings["dsn"] = dsn
         if application_name is not None:
             settings["server_settings"] = {"application_name": application_name}
-        with translate_connect_errors(settings["dsn"]):
-            conn: Connection = await asyncpg.connect(**settings)
+        try:
+            with translate_connect_errors(settings["dsn"]):
+                conn: Connection = await asyncpg.connect(**settings)
+        except StoreUnavailableError:
+            if self.revive is None:
+                raise
+            await self.revive()
+            with translate_connect_errors(settings["dsn"]):
+                conn = await asyncpg.connect(**settings)
         return conn
 
     async def close(self) -> None:

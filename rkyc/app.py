@@ -1,0 +1,167 @@
+"""The composition root: from settings to a pool, providers, a registry, a worker and the web app.
+
+The only place that knows everyone. Nobody below reads the environment or builds another's parts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rkyc.config import Settings
+from rkyc.engine.client import Client
+from rkyc.engine.upkeep import UpkeepOptions
+from rkyc.engine.worker import Worker, WorkerOptions
+from rkyc.errors import ConfigError, DefinitionError, EmbeddedError
+from rkyc.flow.pipeline import Registry
+from rkyc.store.embedded import ensure_running, start_embedded, stop_embedded
+from rkyc.store.migrate import migrate
+from rkyc.store.pool import Pool
+from rkyc.telemetry.metrics import Metrics
+
+VERSION = "0.1.0"
+BUILT_IN = "rkyc.pipelines.kyc:registry"
+# Two starts of a private server in one second would only get in each other's way.
+REVIVE_PAUSE_S = 1.0
+
+
+@dataclass(slots=True)
+class App:
+    """What a command works with; made by `open_app`."""
+
+    settings: Settings
+    pool: Pool
+    client: Client
+    metrics: Metrics
+    registry: Registry
+    is_embedded: bool
+
+    def make_worker(self, *, on_suspects: Callable[[], None] | None = None, **changes: Any) -> Worker:
+        """Make a worker for the app's registry; changes are fields of `WorkerOptions`."""
+        options = replace(worker_options(self.settings), **changes)
+        resources = make_resources(self.settings, self.pool, self.registry)
+        return Worker(
+            pool=self.pool,
+            registry=self.registry,
+            resources=resources,
+            metrics=self.metrics,
+            options=options,
+            **({"on_suspects": on_suspects} if on_suspects is not None else {}),
+        )
+
+
+@contextlib.asynccontextmanager
+async def open_app(settings: Settings, *, dsn: str | None = None, registry: Registry | None = None) -> AsyncIterator[App]:
+    """Open the store (the embedded one without a DSN), bring its schema up to date, close it at the end.
+
+    Raises:
+        StoreError, ConfigError: with what to do.
+    """
+    dsn = settings.require_dsn(dsn)
+    is_embedded = dsn is None
+    if dsn is None:
+        server = await start_embedded(settings.data_dir)
+        dsn = server.dsn
+    try:
+        pool = await Pool.open(dsn, size_max=settings.pool_size, statement_cache_size=settings.statement_cache)
+        if is_embedded:
+            pool.revive = _reviver(settings.data_dir)
+        try:
+            async with pool.connection() as conn:
+                await migrate(conn)
+            yield App(settings, pool, Client(pool=pool), Metrics(), registry or Registry(), is_embedded)
+        finally:
+            await pool.close()
+    finally:
+        if is_embedded:
+            with contextlib.suppress(EmbeddedError):
+                await stop_embedded(settings.data_dir)
+
+
+def _reviver(data_dir: Path) -> Callable[[], Any]:
+    """Return what brings a killed private server back, at most once a second."""
+    lock = asyncio.Lock()
+    tried_at = 0.0
+
+    async def revive() -> None:
+        nonlocal tried_at
+        async with lock:
+            if time.monotonic() - tried_at < REVIVE_PAUSE_S:
+                return
+            with contextlib.suppress(EmbeddedError):
+                await ensure_running(data_dir)
+            tried_at = time.monotonic()
+
+    return revive
+
+
+def worker_options(settings: Settings) -> WorkerOptions:
+    """Map the settings to what a worker takes."""
+    return WorkerOptions(
+        slots=settings.slots,
+        prefetch=settings.prefetch,
+        limits={"llm": 10, "search": 5, **settings.limits},
+        grace_s=settings.grace_s,
+        save_limit_s=settings.save_timeout_s,
+        blocked_after_s=settings.loop_blocked_s,
+        direct_dsn=settings.direct_dsn,
+        version=VERSION,
+        upkeep=UpkeepOptions(
+            beat_s=settings.beat_s,
+            poll_s=settings.poll_s,
+            absence_s=settings.presence_grace_s,
+            frozen_after_s=settings.frozen_after_s,
+        ),
+    )
+
+
+def load_registry(specs: Sequence[str] = (), *, only_app: bool = False) -> Registry:
+    """Import registries named `MODULE:REGISTRY` beside the built-in one.
+
+    Raises:
+        ConfigError: a module or a name that is not there.
+        DefinitionError: a pipeline that can't run as written.
+    """
+    if only_app and not specs:
+        raise ConfigError("--only-app leaves nothing to serve: name a registry with --app MODULE:REGISTRY")
+    # A user's module lies in the working folder, as with `python -m`.
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    merged = Registry()
+    for spec in ([] if only_app else [BUILT_IN]) + list(specs):
+        merged = merged.merge(_import_registry(spec))
+    return merged
+
+
+def _import_registry(spec: str) -> Registry:
+    module_name, _, name = spec.partition(":")
+    if not module_name or not name:
+        raise ConfigError(f"--app {spec}: expected MODULE:REGISTRY, such as myflows:registry")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        missing = error.name or module_name
+        if module_name.startswith("rkyc.") and not missing.startswith("rkyc"):
+            raise ConfigError(f"the built-in pipelines need {missing}: install rkyc[kyc], or serve yours alone with --only-app") from error
+        raise ConfigError(f"--app {spec}: there is no module {missing} on the path: run it from the folder it lies in") from error
+    found = getattr(module, name, None)
+    if not isinstance(found, Registry):
+        raise DefinitionError(f"--app {spec}: {name} is {type(found).__name__}, expected a rkyc.Registry")
+    return found
+
+
+def make_resources(settings: Settings, pool: Pool, registry: Registry) -> dict[type, Any]:
+    """Build what the registry's steps need, by type; vendors only where some step asks for one."""
+    needs = {need for pipeline in registry for place in pipeline.graph.places.values() for need in place.step.needs}
+    resources: dict[type, Any] = {Pool: pool}
+    if any(need.__module__.startswith("rkyc.providers") for need in needs):
+        # Not at the top: the providers need extras that the core runs without.
+        resources |= importlib.import_module("rkyc.vendors").build_providers(settings)
+    return resources
