@@ -56,6 +56,7 @@ _TEXT: dict[str, tuple[str, str]] = {
     "citation_unknown": ("이 보고서에 없는 신호", "not in this report"),
     "worst": ("가장 심각한 신호", "Most severe signals"),
     "all_signals": ("전체 신호", "All signals"),
+    "not_reached": ("분석이 이 단계에 이르지 못했습니다.", "The analysis did not get this far."),
     "signals_none": ("확인된 리스크 신호가 없습니다.", "No risk signals were found."),
     "signals_none_more": (
         "검증을 통과한 신호가 없으며, 빈자리를 채우기 위해 만들어 낸 내용도 없습니다.",

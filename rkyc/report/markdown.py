@@ -86,7 +86,7 @@ def _insight(view: ReportView) -> Iterator[str]:
     labels = view.labels
     yield from ("", f"## {labels.text('insight')}", "")
     if view.insight is None:
-        yield labels.text("insight_none")
+        yield labels.text("insight_none" if view.is_complete else "not_reached")
         return
     if view.insight.is_held:
         yield from (labels.text("insight_held"), "")
@@ -102,8 +102,8 @@ def _signals(view: ReportView) -> Iterator[str]:
     labels = view.labels
     yield from ("", f"## {labels.text('signals_count')}")
     if not view.cards:
-        yield from ("", labels.text("signals_none"))
-        if view.notice.kind != "failed":
+        yield from ("", labels.text("signals_none" if view.is_complete else "not_reached"))
+        if view.is_complete:
             yield labels.text("signals_none_more")
         return
     if view.worst:

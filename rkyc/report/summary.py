@@ -56,7 +56,7 @@ def _summary_lines(result: dict[str, Any], labels: Labels, n: int) -> Iterator[s
         yield labels.text("partial")
     signals = result.get("signals") or []
     if not signals:
-        if result.get("status") != "failed":
+        if result.get("status") == "completed":
             yield labels.text("signals_none")
         return
     fresh = sum(1 for one in signals if one.get("change") in ("NEW", "CHANGED"))

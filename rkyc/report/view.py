@@ -85,9 +85,13 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class ReportView:
-    """`cell_links` says which signals quote a cell of the table of figures, by cell id."""
+    """`cell_links` says which signals quote a cell of the table of figures, by cell id.
+
+    `is_complete` tells "nothing was found" from "nobody has looked".
+    """
 
     labels: Labels
+    is_complete: bool
     header: Header
     notice: Notice
     insight: InsightView | None
@@ -121,6 +125,7 @@ def build_view(report: ReportInput) -> ReportView:
     by_identity = dict(zip(map(id, kept), cards, strict=True))
     return ReportView(
         labels=labels,
+        is_complete=result.get("status") == "completed",
         header=_header(report, evidence, labels),
         notice=_notice(result, labels),
         insight=_insight(result, (*cards, *below_cards), labels),
@@ -165,9 +170,11 @@ def _header_facts(
     quotes = (
         labels.text("quotes_of", found=found, all=len(evidence)) if evidence else labels.text("quotes_none")
     )
+    is_known = signals or result.get("status") == "completed"
+    count = labels.text("signals_new", all=len(signals), fresh=fresh) if is_known else "–"
     quality, coverage = insight.get("quality_score"), insight.get("coverage")
     return (
-        (labels.text("signals_count"), labels.text("signals_new", all=len(signals), fresh=fresh)),
+        (labels.text("signals_count"), count),
         (labels.text("quotes_found"), quotes),
         (labels.text("quality"), "–" if quality is None else f"{quality:g} / 100"),
         (labels.text("coverage"), "–" if coverage is None else f"{coverage * 100:.0f}%"),
@@ -194,7 +201,10 @@ def _notice(result: dict[str, Any], labels: Labels) -> Notice:
 
 def _failure_lines(result: dict[str, Any], labels: Labels) -> tuple[str, ...]:
     error = result.get("error") or {}
-    what = " · ".join(str(error[key]) for key in ("step", "code", "message") if error.get(key))
+    step = labels.value("step", error["step"]) if error.get("step") else ""
+    what = " · ".join(
+        part for part in (step, str(error.get("code") or ""), str(error.get("message") or "")) if part
+    )
     done = [
         labels.value("step", one.get("step"))
         for one in result.get("steps") or ()

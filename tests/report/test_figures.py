@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rkyc.report.charts import HEIGHT, WIDTH, Chart, build_charts, pick_unit
@@ -40,6 +40,7 @@ def test_table_groups_digits_and_changes_none(given_text: str, shown: str) -> No
     assert group_digits(given_text) == shown
 
 
+@settings(deadline=None)
 @given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**20), max_value=10**20))
 def test_grouping_keeps_the_exact_number(value: Decimal) -> None:
     assert Decimal(group_digits(str(value)).replace(",", "")) == value
@@ -102,6 +103,7 @@ def test_negative_bar_lies_below_the_zero_line() -> None:
 amounts = st.lists(st.one_of(st.none(), st.integers(-(10**16), 10**16)), min_size=1, max_size=12)
 
 
+@settings(deadline=None)
 @given(amounts)
 def test_everything_drawn_lies_inside_the_chart(values: list[int | None]) -> None:
     points = tuple(

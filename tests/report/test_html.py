@@ -266,8 +266,16 @@ def test_failed_job_shows_its_error_and_what_was_done() -> None:
     }
     result["steps"] = [*result["steps"][:2], {"step": "signal", "status": "failed"}]
     (notice,) = texts(parse(render_html(sample_report("en", result=result))), "//section[@class='notice']")
-    assert "signal · LLM_QUOTA · the quota is spent" in notice
+    assert "Signal extraction · LLM_QUOTA · the quota is spent" in notice
     assert "Completed steps: Snapshot, Documents" in notice
+
+
+def test_what_was_not_reached_is_not_called_calm() -> None:
+    for status in ("failed", "running", "cancelled"):
+        root = parse(render_html(bare_report({"status": status})))
+        assert "The analysis did not get this far." in texts(root, "//section[@id='signals']")[0]
+        assert "The analysis did not get this far." in texts(root, "//section[@id='insight']")[0]
+        assert not root.xpath("//*[@class='calm']")
 
 
 @pytest.mark.parametrize("result", [{}, {"status": "running"}, {"status": "cancelled", "corp": None}])

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -71,6 +71,7 @@ def test_hostile_line_renders_as_itself(text: str) -> None:
     assert visible_text([inline]) == " ".join(text.splitlines()).strip()
 
 
+@settings(deadline=None)
 @given(
     st.text(
         alphabet=st.one_of(st.sampled_from("`*_[]<>&|~$#!-+=:1.)( \\\n\r\t가"), st.characters()), max_size=30
@@ -81,6 +82,7 @@ def test_any_line_is_one_plain_paragraph(text: str) -> None:
     assert set(kinds(tokens)) <= {"paragraph_open", "inline", "paragraph_close", "text", "text_special"}
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="`*_[]<>&|#!-+=:1.)( \\\n\r가", max_size=40))
 def test_any_quote_stays_inside_its_block_quote(text: str) -> None:
     tokens = parse("\n".join(["before", "", *escape_quote(text), "", "after"]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
@@ -36,6 +36,7 @@ def quote_of(root: etree._Element, anchor: str) -> str:
     return "".join("".join(mark.itertext()) for mark in root.iterfind(f".//mark[@data-quote='{anchor}']"))
 
 
+@settings(deadline=None)
 @given(marked_texts())
 @example(("ab\r\ncd", [Span("quote-0", "0", 1, 4), Span("quote-1", "1", 3, 6)]))
 def test_marks_wrap_exactly_their_quotes(case: tuple[str, list[Span]]) -> None:
@@ -47,6 +48,7 @@ def test_marks_wrap_exactly_their_quotes(case: tuple[str, list[Span]]) -> None:
         assert len(root.findall(f".//mark[@id='{span.anchor}']")) == 1
 
 
+@settings(deadline=None)
 @given(marked_texts())
 def test_only_crossing_quotes_are_split(case: tuple[str, list[Span]]) -> None:
     text, spans = case
