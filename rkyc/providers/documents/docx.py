@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import io
 import re
-import zipfile
-import zlib
 from collections.abc import Iterator
 
 import docx
@@ -22,6 +20,7 @@ from lxml import etree
 
 from rkyc.errors import InvalidFileError
 from rkyc.providers.documents.types import DocumentLimits, DocumentWarning, Extract, Page
+from rkyc.providers.documents.unpack import ARCHIVE_ERRORS
 
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _VAL = _W + "val"
@@ -29,16 +28,11 @@ _VAL = _W + "val"
 _BREAK = "\f"  # Written by the author: a page follows, though it be empty.
 _LAID_OUT = "\v"  # Noted by Word, often beside the author's own: counts only where the page has text.
 _MARKS = re.compile(f"[{_BREAK}{_LAID_OUT}]")
+# python-docx trusts the package it opens: a missing or odd part shows as any of these.
 _DAMAGED = (
-    OpcError,
-    KeyError,
-    ValueError,
-    AttributeError,
-    zipfile.BadZipFile,
-    zlib.error,
-    etree.LxmlError,
-    OSError,
-)
+    *ARCHIVE_ERRORS, OpcError, etree.LxmlError,
+    KeyError, TypeError, AttributeError, IndexError, AssertionError,
+)  # fmt: skip
 _SKIPPED = frozenset(
     {"pPr", "rPr", "tblPr", "trPr", "tcPr", "del", "moveFrom", "instrText", "delText", "Fallback"}
 )

@@ -13,6 +13,7 @@ import zipfile
 from pathlib import PurePosixPath
 
 from rkyc.errors import InvalidFileError
+from rkyc.providers.documents.unpack import ARCHIVE_ERRORS
 
 PDF = "application/pdf"
 DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
@@ -103,7 +104,7 @@ def _sniff_archive(name: str, data: bytes) -> str:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = {info.filename: info for info in archive.infolist()}
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+    except ARCHIVE_ERRORS as error:
         raise InvalidFileError(f"{name}: the archive is damaged or cut off; save or send it again") from error
     if any(info.flag_bits & _ENCRYPTED_MEMBER for info in members.values()):
         raise InvalidFileError(f"{name}: the archive has a password; save it without one")

@@ -9,11 +9,20 @@ from __future__ import annotations
 
 import gzip
 import io
+import lzma
+import struct
 import zipfile
 import zlib
 
 from rkyc.errors import FileTooLargeError, InvalidFileError
 from rkyc.providers.documents.types import DocumentLimits
+
+# What zipfile raises over damaged data: wrong offsets end in ValueError, unknown methods in
+# NotImplementedError, a member marked as encrypted in RuntimeError.
+ARCHIVE_ERRORS = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error,
+    ValueError, OSError, EOFError, NotImplementedError, RuntimeError,
+)  # fmt: skip
 
 _GZIP = b"\x1f\x8b"
 _DOCTYPES = tuple("<!DOCTYPE".encode(encoding) for encoding in ("ascii", "utf-16-le", "utf-16-be"))
@@ -57,7 +66,7 @@ def check_archive(name: str, data: bytes, limits: DocumentLimits) -> None:
                 continue
             try:
                 content = archive.read(member)
-            except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+            except ARCHIVE_ERRORS as error:
                 raise InvalidFileError(f"{name}: the file is damaged; open and save it again") from error
             if any(mark in content for mark in _DOCTYPES):
                 raise InvalidFileError(f"{name}: holds a document type declaration; open and save it again")

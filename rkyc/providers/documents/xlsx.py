@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-import zlib
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -23,10 +22,12 @@ from openpyxl.utils.exceptions import InvalidFileException
 
 from rkyc.errors import InvalidFileError
 from rkyc.providers.documents.types import DocumentLimits, DocumentWarning, Extract, Page
+from rkyc.providers.documents.unpack import ARCHIVE_ERRORS
 
+# openpyxl trusts the package it opens: a missing or odd part shows as any of these.
 _DAMAGED = (
-    InvalidFileException, KeyError, ValueError, TypeError, AttributeError, IndexError,
-    zipfile.BadZipFile, zlib.error, ParseError, etree.LxmlError, OSError, EOFError,
+    *ARCHIVE_ERRORS, InvalidFileException, ParseError, etree.LxmlError,
+    KeyError, TypeError, AttributeError, IndexError, AssertionError,
 )  # fmt: skip
 _UNCOMPUTED = re.compile(rb"</f>\s*(<v\s*/>|<v>\s*</v>|</c>)")
 

@@ -8,8 +8,11 @@ import pickle
 import unicodedata
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rkyc.errors import FileTooLargeError, InvalidFileError, UnsupportedTypeError
 from rkyc.providers.documents.parse import parse_document
@@ -19,6 +22,12 @@ from tests.support.papers import make_docx, make_pdf, make_xlsx
 _PROSE = "The company reports a loss for the third year and has asked its lenders for more time to pay."
 _KOREAN = "한빛정밀 주식회사는 삼 년 연속 순손실을 기록했으며 차입금의 만기 연장을 채권단에 요청하였다."
 _PNG = b"\x89PNG\r\n\x1a\n" + b"\x00" * 32
+_PAPERS = [
+    ("a.pdf", make_pdf([[_PROSE] * 3] * 2)),
+    ("a.docx", make_docx([_PROSE, _KOREAN])),
+    ("a.xlsx", make_xlsx({"s": [[1, 2.5, "x", True]] * 4})),
+    ("a.html", f"<html><body><p>{_PROSE}</p><table><tr><td>{_KOREAN}</table></body></html>".encode()),
+]
 
 
 def codes(document: ParsedDocument) -> list[str]:
@@ -189,6 +198,22 @@ def test_long_text_is_cut_with_a_warning() -> None:
     document = parse_document("a.txt", _PROSE.encode() * 10, limits=DocumentLimits(text_chars_max=200))
     assert len(document.pages[0].text) == 200
     assert codes(document) == ["text_truncated"]
+
+
+@given(
+    paper=st.sampled_from(_PAPERS),
+    changes=st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=4)), max_size=6),
+)
+@settings(max_examples=150, deadline=None)
+def test_damage_is_an_invalid_file_or_read_and_nothing_else(
+    paper: tuple[str, bytes], changes: list[tuple[float, bytes]]
+) -> None:
+    name, data = paper
+    for place, replacement in changes:
+        start = int(place * len(data))
+        data = data[:start] + replacement + data[start + 3 :]
+    with suppress(InvalidFileError):
+        assert parse_document(name, data).pages
 
 
 def test_result_and_errors_cross_a_process_border() -> None:
