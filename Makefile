@@ -35,7 +35,7 @@ check: $(READY) ## format, lint, types, import contracts, limits of files and fu
 	@.venv/bin/ruff format --check
 	@.venv/bin/ruff check
 	@$(PY) -m mypy
-	@.venv/bin/lint-imports --no-cache --quiet
+	@.venv/bin/lint-imports --no-cache --no-logo
 	@$(PYTEST) tests/test_architecture.py
 
 prove: $(READY) ## run the long proofs; the dated record goes to docs/proofs

@@ -44,6 +44,7 @@ EXECUTOR_FAILED = "executor.failed"
 CALL_FINISHED = "call.finished"
 CALL_REPLAYED = "call.replayed"
 CALL_FAILED = "call.failed"
+PROVIDER_UNEXPECTED = "provider.unexpected"
 PROVIDER_FELL_OVER = "provider.fell_over"
 
 # Claims from and commits to the store.

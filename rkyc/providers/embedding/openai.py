@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn, cast
@@ -24,6 +23,8 @@ from rkyc.providers.llm.openai import OPENAI_BASE_URL, open_openai
 from rkyc.providers.llm.prices import cost_usd
 from rkyc.providers.llm.types import Usage
 from rkyc.providers.sdk import LazySdk
+from rkyc.telemetry import events
+from rkyc.telemetry.logs import get_logger
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -37,7 +38,7 @@ _DIM_BY_MODEL = {"text-embedding-3-small": 1536, "text-embedding-3-large": 3072}
 # What a body that is not what was promised shows as; a wrong count or width is a ValueError.
 _MISSHAPEN = (LookupError, TypeError, AttributeError)
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,7 @@ def _raise_embedding_error(provider: str, error: Exception, *, timeout_s: float)
             message = f"Invalid input: {provider} refused it with {fault.told()}"
             raise EmbeddingPartialFailure(message, details) from error
         case _:
-            _log.error("embedding.unexpected provider=%s error=%s", provider, fault.error, exc_info=error)
+            _log.error(events.PROVIDER_UNEXPECTED, provider=provider, error=fault.error, exc_info=error)
             message = f"Unexpected error: {type(error).__name__}"
             if fault.status is not None:
                 message += f" ({provider} answered {fault.told()})"
