@@ -42,11 +42,12 @@ class Seen:
 
 
 def compare_with_known(
-    draft: RiskSignalDraft, known: Sequence[Known], *, job_id: UUID, fresh_id: int
+    draft: RiskSignalDraft, known: Sequence[Known], *, present: Set[str], job_id: UUID, fresh_id: int
 ) -> Seen:
     """Say what a signed draft is; `fresh_id` becomes its id when it has none yet.
 
-    `known` are newest first. What this very job reported in an earlier try counts as new again.
+    `known` are newest first; `present` are the signatures of this run, which nothing else continues.
+    What this very job reported in an earlier try counts as new again.
     """
     same = next((item for item in known if item.signature == draft.signature), None)
     earlier = _find_continued(draft, known, present, job_id)

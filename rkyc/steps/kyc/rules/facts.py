@@ -73,6 +73,8 @@ class Facts:
         ref = (self.doc.get("sources") or {}).get(pointer)
         if isinstance(ref, str):
             return re.split(r"#|:(?=\d+$)", ref, maxsplit=1)[0]
+        if pointer.startswith("/statements/"):
+            return None
         return "corp.json" if pointer.startswith("/corp/") else "bank.json"
 
 
