@@ -104,7 +104,7 @@ def _list_files(folder: Path) -> dict[str, Path]:
                 {"file": name},
             )
         found[name] = path
-    return found
+    return dict(sorted(found.items()))
 
 
 def _walk(folder: Path) -> Iterator[Path]:
