@@ -98,7 +98,9 @@ async def _exchange(child: asyncio.subprocess.Process, request: bytes) -> bytes:
     except (asyncio.IncompleteReadError, BrokenPipeError, ConnectionResetError) as error:
         code = await child.wait()
         cause = f"signal {-code}" if code < 0 else f"exit code {code}"
-        raise ChildProcessDiedError(f"the child process ended without an answer ({cause})", {"returncode": code}) from error
+        raise ChildProcessDiedError(
+            f"the child process ended without an answer ({cause})", {"returncode": code}
+        ) from error
 
 
 async def _kill(child: asyncio.subprocess.Process) -> None:

@@ -68,10 +68,14 @@ class Client:
         """Return the pool, opened at the first use."""
         async with self._opening:
             if self._pool is None:
-                self._pool = await Pool.open(self._dsn or os.environ.get("RKYC_DSN", ""), application_name="rkyc client")
+                self._pool = await Pool.open(
+                    self._dsn or os.environ.get("RKYC_DSN", ""), application_name="rkyc client"
+                )
         return self._pool
 
-    async def enqueue(self, pipeline: str, input: Any, *, conn: Connection | None = None, **options: Any) -> UUID:
+    async def enqueue(
+        self, pipeline: str, input: Any, *, conn: Connection | None = None, **options: Any
+    ) -> UUID:
         """Enqueue a job and return its id; options are those of `submit`.
 
         With `conn` it is part of the caller's transaction, and the workers learn of it when that commits.
@@ -123,11 +127,15 @@ class Client:
             await jobs.notify(own, jobs.WAKE_CHANNEL, ["*"])
         return submitted
 
-    async def _submit(self, conn: Connection, new: NewJobs, input: Any, text: str, *, wakes: bool = True) -> Submitted:
+    async def _submit(
+        self, conn: Connection, new: NewJobs, input: Any, text: str, *, wakes: bool = True
+    ) -> Submitted:
         job_id = _new_id()
         if new.idempotency_key is not None:
             request = hashlib.sha256(new.pipeline.encode() + b" " + payload.canonical(input)).digest()
-            if not await jobs.take_idempotency_key(conn, key=new.idempotency_key, uuid=job_id, request_sha256=request):
+            if not await jobs.take_idempotency_key(
+                conn, key=new.idempotency_key, uuid=job_id, request_sha256=request
+            ):
                 return await self._find_same(conn, new.idempotency_key, request)
         lane, count = await jobs.enqueue_jobs(conn, new, [job_id], [text])
         if not count:
@@ -140,7 +148,9 @@ class Client:
     async def _find_same(self, conn: Connection, key: str, request: bytes) -> Submitted:
         known = await jobs.find_idempotency_key(conn, key)
         if known is None or known[1] != request:
-            raise ConflictError(f"idempotency key {key!r} was used with another pipeline or input: use a new key for a new request")
+            raise ConflictError(
+                f"idempotency key {key!r} was used with another pipeline or input: use a new key for a new request"
+            )
         return Submitted(known[0], False)
 
     async def _explain_refusal(self, conn: Connection, new: NewJobs) -> None:
@@ -148,10 +158,17 @@ class Client:
         if new.lane not in lanes:
             raise UnknownLaneError(f"no lane is called {new.lane!r}: expected one of {', '.join(lanes)}")
         known = ", ".join(row["name"] for row in await pipelines.list_pipelines(conn)) or "none"
-        raise UnknownPipelineError(f"no pipeline is called {new.pipeline!r}: this database knows {known}; a worker that serves it makes it known")
+        raise UnknownPipelineError(
+            f"no pipeline is called {new.pipeline!r}: this database knows {known}; a worker that serves it makes it known"
+        )
 
     async def enqueue_many(
-        self, pipeline: str, inputs: Sequence[Any], *, lane: str = "default", metadata: dict[str, Any] | None = None
+        self,
+        pipeline: str,
+        inputs: Sequence[Any],
+        *,
+        lane: str = "default",
+        metadata: dict[str, Any] | None = None,
     ) -> list[UUID]:
         """Enqueue many jobs of one pipeline and return their ids in order; 1,000 a statement.
 
@@ -159,7 +176,7 @@ class Client:
             UnknownPipelineError, UnknownLaneError, PayloadTooLargeError
         """
         new = NewJobs(pipeline, lane, metadata=payload.encode(metadata) if metadata else None)
-        texts = [_encode_input(input) for input in inputs]
+        texts = [_encode_input(one) for one in inputs]
         ids = [_new_id() for _ in texts]
         pool = await self.pool()
         async with pool.connection() as conn:
@@ -219,7 +236,8 @@ class Client:
         if end["state"] == "completed":
             return payload.decode(end["result"])
         raise WorkerBaseException(
-            f"job {job_id} {end['state']}: {end['error_message'] or 'by a person'}", {"error_code": end["error_code"], "status": end["state"]}
+            f"job {job_id} {end['state']}: {end['error_message'] or 'by a person'}",
+            {"error_code": end["error_code"], "status": end["state"]},
         )
 
     async def cancel(self, job_id: UUID, reason: str | None = None) -> bool:
@@ -245,7 +263,9 @@ class Client:
             return False
         async with pool.connection() as conn:
             await jobs.notify(conn, jobs.WAKE_CHANNEL, [f"cancel:{job['id']}"])
-            hint = payload.encode({"job_id": str(job_id), "pipeline": job["pipeline"], "status": "cancelled", "step": None})
+            hint = payload.encode(
+                {"job_id": str(job_id), "pipeline": job["pipeline"], "status": "cancelled", "step": None}
+            )
             await jobs.notify(conn, jobs.PROGRESS_CHANNEL, [hint])
         return True
 
@@ -262,7 +282,9 @@ class Client:
                 raise NotFoundError(f"no job {job_id}: `rkyc jobs list` shows those that are kept")
             lanes = await jobs.retry_job(conn, job_id=job["id"], now=datetime.now(UTC))
             if not lanes:
-                raise ConflictError(f"job {job_id} is neither failed nor cancelled: only such a job can be started again")
+                raise ConflictError(
+                    f"job {job_id} is neither failed nor cancelled: only such a job can be started again"
+                )
             await jobs.notify(conn, jobs.WAKE_CHANNEL, sorted(set(lanes)))
 
 

@@ -13,10 +13,10 @@ from collections.abc import Callable
 
 from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.flusher import Flusher
-from rkyc.errors import DatabaseConnectionError, LeaseLostError, StoreError, StepTimeoutError
+from rkyc.errors import DatabaseConnectionError, LeaseLostError, StepTimeoutError, StoreError
 from rkyc.flow import payload
 from rkyc.flow.job import Claim
-from rkyc.flow.outcome import Advance, Arrive, Completed, Fail, Finish, Fork, Outcome, Release, Retry
+from rkyc.flow.outcome import Advance, Arrive, Completed, Fail, Finish, Fork, Outcome, Retry
 from rkyc.store.pool import Connection, Pool, refuse_data_errors
 from rkyc.store.queue import commits
 from rkyc.telemetry import events
@@ -32,7 +32,13 @@ class Committer:
     """Writes outcomes and tells whether their leases held."""
 
     def __init__(
-        self, *, pool: Pool, clock: DatabaseClock, worker_id: int, count_active: Callable[[], int], save_limit_s: float = SAVE_LIMIT_S
+        self,
+        *,
+        pool: Pool,
+        clock: DatabaseClock,
+        worker_id: int,
+        count_active: Callable[[], int],
+        save_limit_s: float = SAVE_LIMIT_S,
     ) -> None:
         self._pool = pool
         self._clock = clock
@@ -56,7 +62,9 @@ class Committer:
             return await self._commit_alone(outcome, is_branched)
         return await self.flusher.submit(outcome)
 
-    async def _commit_alone(self, outcome: Advance | Finish | Fork | Arrive | Fail | Retry, is_branched: bool) -> bool:
+    async def _commit_alone(
+        self, outcome: Advance | Finish | Fork | Arrive | Fail | Retry, is_branched: bool
+    ) -> bool:
         """Write in a transaction of its own, until its fate is known."""
         while True:
             try:
@@ -70,14 +78,18 @@ class Committer:
             if fate is not None:
                 return fate
 
-    async def _transact(self, outcome: Advance | Finish | Fork | Arrive | Fail | Retry, is_branched: bool) -> None:
+    async def _transact(
+        self, outcome: Advance | Finish | Fork | Arrive | Fail | Retry, is_branched: bool
+    ) -> None:
         done = getattr(outcome, "done", None)
         save = done.save if isinstance(done, Completed) else None
         async with self._pool.transaction() as conn:
             if save is not None:
                 await commits.bound_transaction(conn, int(self._save_limit_s * 1000))
             claim = outcome.claim
-            if not await commits.lock_lease(conn, job_id=claim.job_id, branch=claim.branch, fence=claim.fence):
+            if not await commits.lock_lease(
+                conn, job_id=claim.job_id, branch=claim.branch, fence=claim.fence
+            ):
                 raise LeaseLostError(f"job {claim.uuid}: the lease of step {claim.step} is lost")
             if save is not None:
                 assert isinstance(done, Completed)
@@ -93,9 +105,13 @@ class Committer:
                 with refuse_data_errors(subject):
                     await done.save(conn, done.saved_value)
         except TimeoutError as error:
-            raise StepTimeoutError(f"{subject} passed its limit of {self._save_limit_s:g} s: move the work into the step") from error
+            raise StepTimeoutError(
+                f"{subject} passed its limit of {self._save_limit_s:g} s: move the work into the step"
+            ) from error
 
-    async def _write(self, conn: Connection, outcome: Advance | Finish | Fork | Arrive | Fail | Retry, is_branched: bool) -> None:
+    async def _write(
+        self, conn: Connection, outcome: Advance | Finish | Fork | Arrive | Fail | Retry, is_branched: bool
+    ) -> None:
         claim = outcome.claim
         worker_id, now = self._worker_id, self._clock.now()
         with refuse_data_errors(f"the outcome of step {claim.step}"):
@@ -107,14 +123,20 @@ class Committer:
                     await commits.advance_tasks(conn, [outcome], worker_id=worker_id, now=now)
                 case Finish():
                     await commits.finish_tasks(conn, [outcome], worker_id=worker_id, now=now)
+                    if is_branched:
+                        await commits.drop_branching(conn, claim.job_id)
                 case Retry():
                     await commits.retry_tasks(conn, [outcome], worker_id=worker_id, now=now)
                 case Fork():
                     await commits.fork_task(conn, outcome, seq=claim.events + 1, worker_id=worker_id, now=now)
                 case Arrive():
-                    await commits.arrive_task(conn, outcome, seq=claim.events + 1, worker_id=worker_id, now=now)
+                    await commits.arrive_task(
+                        conn, outcome, seq=claim.events + 1, worker_id=worker_id, now=now
+                    )
                 case Fail():
-                    left = await commits.sweep_siblings(conn, claim.job_id, claim.branch) if is_branched else []
+                    left = (
+                        await commits.sweep_siblings(conn, claim.job_id, claim.branch) if is_branched else []
+                    )
                     await commits.fail_task(
                         conn,
                         outcome,
@@ -132,7 +154,9 @@ class Committer:
             await asyncio.sleep(0.1)
             try:
                 async with self._pool.connection() as conn:
-                    if isinstance(outcome, Advance | Fork | Arrive) and await commits.find_checkpoints(conn, [outcome]):
+                    if isinstance(outcome, Advance | Fork | Arrive) and await commits.find_checkpoints(
+                        conn, [outcome]
+                    ):
                         return True
                     if await commits.find_leases(conn, [(claim.job_id, claim.branch, claim.fence)]):
                         return None
@@ -140,8 +164,3 @@ class Committer:
                     return not isinstance(outcome, Advance)
             except (DatabaseConnectionError, StoreError):
                 continue
-
-
-async def release(committer: Committer, claim: Claim, *, step: str, lane: str) -> bool:
-    """Give a task back uncharged."""
-    return await committer.flusher.submit(Release(claim, step, lane))

@@ -38,7 +38,19 @@ class Notes:
 class Context:
     """One attempt's context. Made anew for each attempt."""
 
-    __slots__ = ("_children", "_is_held", "_journal", "_make_journal", "_now", "_resources", "_step", "attempt", "job_id", "make_log", "notes")
+    __slots__ = (
+        "_children",
+        "_is_held",
+        "_journal",
+        "_make_journal",
+        "_now",
+        "_resources",
+        "_step",
+        "attempt",
+        "job_id",
+        "make_log",
+        "notes",
+    )
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.executor import Executor
@@ -46,6 +46,7 @@ class Dispatcher:
         slots: int,
         prefetch: int = 0,
         for_suspects: bool = False,
+        give_back: Callable[[Claim], Awaitable[bool]],
     ) -> None:
         self._pool = pool
         self._clock = clock
@@ -56,6 +57,7 @@ class Dispatcher:
         self._slots = slots
         self._capacity = slots + prefetch
         self._for_suspects = for_suspects
+        self._give_back = give_back
         self._cursors = {lane: ClaimCursor() for lane in lanes}
         self._swept_at = time.monotonic()
         self._rounds = 0
@@ -65,7 +67,9 @@ class Dispatcher:
         self._has_backlog = False
         self._has_parked = False
         self._conn: Connection | None = None
-        self.is_stopped = False
+        self._is_stopped = False
+        # Held while a claim is under way: what it takes must be started or given back.
+        self._claiming = asyncio.Lock()
 
     def wake(self) -> None:
         """There may be tasks to claim."""
@@ -78,15 +82,17 @@ class Dispatcher:
 
     def on_free(self) -> None:
         """A slot is free: start what is held back, or claim more."""
-        while self._held_back and len(self._executor.executions) < self._slots:
+        while self._held_back and not self._is_stopped and len(self._executor.executions) < self._slots:
             self._executor.start(self._held_back.popleft())
         if self._has_backlog or self._for_suspects:
             self._woken.set()
 
-    @property
-    def held_back(self) -> Sequence[Claim]:
-        """Claims that were prefetched and not started."""
-        return self._held_back
+    async def stop(self) -> None:
+        """Claim nothing more, and give back what was claimed and not started."""
+        self._is_stopped = True
+        async with self._claiming:
+            while self._held_back:
+                await self._give_back(self._held_back.popleft())
 
     async def run(self) -> None:
         """Claim until cancelled."""
@@ -96,11 +102,12 @@ class Dispatcher:
                 if self._has_backlog and self._free() < self._capacity // 4:
                     await asyncio.sleep(GATHER_S)
                 self._woken.clear()
-                if self.is_stopped:
-                    continue
                 try:
-                    with translate_errors():
-                        await self._claim_round(await self._connect())
+                    async with self._claiming:
+                        if self._is_stopped:
+                            return
+                        with translate_errors():
+                            await self._claim_round(await self._connect())
                 except (DatabaseConnectionError, StoreError) as error:
                     _log.warning(events.CLAIM_FAILED, error=str(error))
                     await self._reconnect_later()
@@ -125,7 +132,12 @@ class Dispatcher:
                 self._has_backlog = True
                 return
             answer = await tasks.claim_tasks(
-                conn, lane=lane, after=self._cursors[lane].after, slots=free, worker_id=self._worker_id, now=self._clock.now()
+                conn,
+                lane=lane,
+                after=self._cursors[lane].after,
+                slots=free,
+                worker_id=self._worker_id,
+                now=self._clock.now(),
             )
             highest = max((claim.fence for claim in answer.claims), default=None)
             self._cursors[lane].note_claim(highest, answer.xmin, answer.xmax)
@@ -147,9 +159,7 @@ class Dispatcher:
 
     def _take(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
-            if self.is_stopped:
-                self._held_back.append(claim)
-            elif len(self._executor.executions) < self._slots:
+            if len(self._executor.executions) < self._slots and not self._is_stopped:
                 self._executor.start(claim)
             else:
                 self._held_back.append(claim)
@@ -157,7 +167,12 @@ class Dispatcher:
     async def _claim_parked(self, conn: Connection) -> None:
         self._has_parked = False
         claims = await tasks.claim_parked_tasks(
-            conn, wake_keys=self._wake_keys, lanes=self._lanes, slots=self._free(), worker_id=self._worker_id, now=self._clock.now()
+            conn,
+            wake_keys=self._wake_keys,
+            lanes=self._lanes,
+            slots=self._free(),
+            worker_id=self._worker_id,
+            now=self._clock.now(),
         )
         self._take(claims)
         self._has_parked = bool(claims)

@@ -17,7 +17,7 @@ from typing import Any
 from rkyc.engine.children import ChildProcesses
 from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.commit import Committer
-from rkyc.engine.context import Context, Notes
+from rkyc.engine.context import Context
 from rkyc.engine.journal import StepJournal
 from rkyc.engine.notices import Notices
 from rkyc.errors import (
@@ -48,7 +48,7 @@ ALONE_CRASHES_MAX = 3
 class Execution:
     """A task that this process holds. `stop` says why its body is being cancelled, once it is."""
 
-    __slots__ = ("claim", "deadline", "job_lane", "began", "stop", "task")
+    __slots__ = ("began", "claim", "deadline", "job_lane", "stop", "task")
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
@@ -106,6 +106,10 @@ class Executor:
         self.executions[claim.job_id, claim.branch] = execution
         execution.task = asyncio.create_task(self._run(execution))
 
+    async def give_back(self, claim: Claim) -> bool:
+        """Release a task where it is, the attempt uncharged."""
+        return await self._committer.commit(Release(claim, claim.step, claim.lane), is_branched=False)
+
     async def _run(self, execution: Execution) -> None:
         claim = execution.claim
         try:
@@ -114,7 +118,9 @@ class Executor:
             if execution.stop is None:
                 raise
             if execution.stop == "drain":
-                await self._give_back(execution)
+                # The grace is over: release the task at its last checkpoint.
+                _uncancel()
+                await self.give_back(execution.claim)
         except LeaseLostError:
             self._metrics.lease_lost()
         except Exception:
@@ -126,35 +132,39 @@ class Executor:
                 del self.executions[claim.job_id, claim.branch]
             self._on_free()
 
-    async def _give_back(self, execution: Execution) -> None:
-        """The grace is over: release the task at its last checkpoint, the attempt uncharged."""
-        _uncancel()
-        claim = execution.claim
-        await self._committer.flusher.submit(Release(claim, claim.step, claim.lane))
-
     async def _run_chain(self, execution: Execution) -> None:
         """Run step after step under one lease until the task leaves."""
         claim = execution.claim
         pipeline = self._registry.get(claim.pipeline, claim.version)
         if pipeline is None or claim.step not in pipeline.graph.places:
-            kind = "version_blocked" if pipeline or self._serves_other_version(claim.pipeline) else "no_worker"
+            kind = (
+                "version_blocked" if pipeline or self._serves_other_version(claim.pipeline) else "no_worker"
+            )
             await self._committer.commit(Park(claim, kind), is_branched=False)
             return
         place = pipeline.graph.places[claim.step]
-        is_branched = any(other.fork for other in pipeline.graph.places.values())
+        is_branched = pipeline.graph.is_forked
         available, fault = _read_inputs(claim, place)
         if fault is not None:
-            await self._end(execution, pipeline, place, make_fail(claim, place.name, fault, claim.error_attempts + 1), is_branched)
+            await self._end(
+                execution,
+                pipeline,
+                place,
+                make_fail(claim, place.name, fault, claim.error_attempts + 1),
+                is_branched,
+            )
             return
         while True:
-            outcome, notes = await self._attempt(execution, pipeline, place, available)
+            outcome = await self._attempt(execution, pipeline, place, available)
             held = await self._end(execution, pipeline, place, outcome, is_branched)
             if not held or not isinstance(outcome, Advance):
                 return
             place = self._move_on(claim, pipeline, outcome, available)
             lane = place.step.lane
             if self.is_draining or (lane is not None and lane not in self._lanes):
-                await self._committer.commit(Release(claim, place.name, lane or claim.lane), is_branched=False)
+                await self._committer.commit(
+                    Release(claim, place.name, lane or claim.lane), is_branched=False
+                )
                 if lane is not None:
                     self._notices.wake_lane(lane)
                 return
@@ -162,7 +172,9 @@ class Executor:
     def _serves_other_version(self, name: str) -> bool:
         return any(pipeline.name == name for pipeline in self._registry)
 
-    def _move_on(self, claim: Claim, pipeline: Pipeline, outcome: Advance, available: dict[str, Any]) -> Place:
+    def _move_on(
+        self, claim: Claim, pipeline: Pipeline, outcome: Advance, available: dict[str, Any]
+    ) -> Place:
         """The checkpoint stands: a clean record for the next step, its input read back as any process would."""
         claim.events += 1
         claim.error_attempts = claim.crash_attempts = claim.alone_crashes = 0
@@ -176,7 +188,7 @@ class Executor:
 
     async def _attempt(
         self, execution: Execution, pipeline: Pipeline, place: Place, available: dict[str, Any]
-    ) -> tuple[Outcome, Notes]:
+    ) -> Outcome:
         """Run a body once and decide what follows."""
         claim, step = execution.claim, place.step
         ctx = self._make_context(execution, place)
@@ -187,7 +199,7 @@ class Executor:
             output = step.check_output(await self._call_body(execution, pipeline, place, ctx, available))
             done = _complete(place, ctx, output)
             self._metrics.step_finished(step.name, time.monotonic() - began)
-            return decide_success(pipeline.graph, place, claim, done, claim.lane), ctx.notes
+            return decide_success(pipeline.graph, place, claim, done, claim.lane)
         except asyncio.CancelledError:
             if execution.stop != "timeout":
                 raise
@@ -200,7 +212,7 @@ class Executor:
             error = caught
         finally:
             execution.deadline = None
-        return self._decide_failure(execution, place, ctx, error), ctx.notes
+        return self._decide_failure(execution, place, ctx, error)
 
     async def _call_body(
         self, execution: Execution, pipeline: Pipeline, place: Place, ctx: Context, available: dict[str, Any]
@@ -231,7 +243,6 @@ class Executor:
 
     def _make_context(self, execution: Execution, place: Place) -> Context:
         claim, step = execution.claim, place.step
-        is_first = claim.error_attempts + claim.crash_attempts == 0 and claim.outputs is None
         return Context(
             job_id=claim.uuid,
             step=step,
@@ -239,14 +250,20 @@ class Executor:
             now=self._clock.now(),
             resources=self._resources,
             make_journal=lambda: StepJournal(
-                pool=self._pool, flusher=self._committer.flusher, claim=claim, step=step.name, is_first=is_first
+                pool=self._pool,
+                flusher=self._committer.flusher,
+                claim=claim,
+                step=step.name,
+                is_first=claim.is_fresh,
             ),
             children=self._children,
             is_held=lambda: execution.stop is None,
             make_log=_log.bind,
         )
 
-    def _decide_failure(self, execution: Execution, place: Place, ctx: Context, error: BaseException) -> Outcome:
+    def _decide_failure(
+        self, execution: Execution, place: Place, ctx: Context, error: BaseException
+    ) -> Outcome:
         claim = execution.claim
         code = error_code_of(error)
         self._metrics.step_failed(place.name, code)
@@ -259,9 +276,13 @@ class Executor:
         ctx.warn(code, message_of(error), subject=place.name)
         pipeline = self._registry.get(claim.pipeline, claim.version)
         assert pipeline is not None
-        return decide_success(pipeline.graph, place, claim, _complete(place, ctx, None, saves=False), claim.lane)
+        return decide_success(
+            pipeline.graph, place, claim, _complete(place, ctx, None, saves=False), claim.lane
+        )
 
-    async def _end(self, execution: Execution, pipeline: Pipeline, place: Place, outcome: Outcome, is_branched: bool) -> bool:
+    async def _end(
+        self, execution: Execution, pipeline: Pipeline, place: Place, outcome: Outcome, is_branched: bool
+    ) -> bool:
         """Commit an outcome; what can't be committed becomes a failed attempt itself."""
         claim = execution.claim
         try:
@@ -289,7 +310,11 @@ class Executor:
             self._notices.progress(claim, state, place.name)
             if isinstance(outcome, Fail):
                 _log.warning(
-                    events.JOB_FAILED, job_id=str(claim.uuid), pipeline=claim.pipeline, step=place.name, error_code=outcome.error_code,
+                    events.JOB_FAILED,
+                    job_id=str(claim.uuid),
+                    pipeline=claim.pipeline,
+                    step=place.name,
+                    error_code=outcome.error_code,
                     error=outcome.error_message,
                 )
             else:
@@ -324,7 +349,9 @@ def _check_start(claim: Claim, place: Place, ctx: Context) -> None:
             f"step {place.name} took its process down {claim.alone_crashes} times while it ran alone: it will not run again"
         )
     if claim.deadline_at is not None and ctx.now >= claim.deadline_at:
-        raise DeadlineExceededError(f"the job's deadline of {claim.deadline_at.isoformat(timespec='seconds')} has passed")
+        raise DeadlineExceededError(
+            f"the job's deadline of {claim.deadline_at.isoformat(timespec='seconds')} has passed"
+        )
 
 
 def _deadline(place: Place, claim: Claim, ctx: Context) -> float | None:

@@ -38,7 +38,9 @@ class Flusher:
     cost time.
     """
 
-    def __init__(self, *, pool: Pool, clock: DatabaseClock, worker_id: int, count_active: Callable[[], int]) -> None:
+    def __init__(
+        self, *, pool: Pool, clock: DatabaseClock, worker_id: int, count_active: Callable[[], int]
+    ) -> None:
         self._pool = pool
         self._clock = clock
         self._worker_id = worker_id
@@ -108,7 +110,9 @@ class Flusher:
                 _answer(future, _lease(outcome)[:2] in held)
             return
 
-    async def _isolate(self, kind: type, group: list[tuple[Any, asyncio.Future[bool]]], error: OutputInvalidError) -> None:
+    async def _isolate(
+        self, kind: type, group: list[tuple[Any, asyncio.Future[bool]]], error: OutputInvalidError
+    ) -> None:
         """Find the row that poisons a group: halve it until it stands alone."""
         if len(group) == 1:
             _log.warning(events.COMMIT_ROW_REFUSED, error=str(error))

@@ -41,14 +41,17 @@ class StepJournal:
     async def call(self, name: str, fn: Callable[[], Awaitable[T]], returns: type[T] | None) -> T:
         """Return the remembered answer, or do the call and remember it."""
         self._uses[name] = self._uses.get(name, 0) + 1
-        key = name[:NAME_CHARS_MAX] if self._uses[name] == 1 else f"{name[:NAME_CHARS_MAX]}#{self._uses[name]}"
+        key = (
+            name[:NAME_CHARS_MAX] if self._uses[name] == 1 else f"{name[:NAME_CHARS_MAX]}#{self._uses[name]}"
+        )
         if self._known is None:
             async with self._pool.connection() as conn:
                 self._known = await journal.read_answers(
                     conn, job_id=self._claim.job_id, step=self._step, branch=self._claim.branch
                 )
         if key in self._known:
-            return _rebuild(payload.decode(self._known[key]), returns)
+            remembered: T = _rebuild(payload.decode(self._known[key]), returns)
+            return remembered
         started = time.monotonic()
         value = await fn()
         text = payload.encode(value)

@@ -24,7 +24,9 @@ class PeriodicLoop:
     a fleet does not poll in step.
     """
 
-    def __init__(self, name: str, run_once: Callable[[], Awaitable[float | None]], *, interval_s: float) -> None:
+    def __init__(
+        self, name: str, run_once: Callable[[], Awaitable[float | None]], *, interval_s: float
+    ) -> None:
         self.name = name
         self.interval_s = interval_s
         self._run_once = run_once
@@ -47,7 +49,11 @@ class PeriodicLoop:
                 self.failures += 1
                 pause_s = min(5.0, 0.1 * 2 ** min(self.failures, 6))
                 _log.warning(
-                    events.LOOP_FAILED, loop=self.name, error=str(error), failures=self.failures, exc_info=not isinstance(error, RkycError)
+                    events.LOOP_FAILED,
+                    loop=self.name,
+                    error=str(error),
+                    failures=self.failures,
+                    exc_info=not isinstance(error, RkycError),
                 )
             if pause_s is None:
                 pause_s = self.interval_s

@@ -57,7 +57,9 @@ class Notices:
         changed, self._progress = self._progress, {}
         lanes, self._lanes = self._lanes, set()
         texts = [
-            orjson.dumps({"job_id": str(claim.uuid), "pipeline": claim.pipeline, "status": status, "step": step}).decode()
+            orjson.dumps(
+                {"job_id": str(claim.uuid), "pipeline": claim.pipeline, "status": status, "step": step}
+            ).decode()
             for claim, status, step in changed.values()
         ]
         async with self._pool.connection() as conn:

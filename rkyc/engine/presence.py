@@ -73,7 +73,17 @@ class Presence:
                     conn.terminate()
 
     async def _open(self, lost: asyncio.Event) -> Connection:
-        conn = await self._pool.dedicated(dsn=self._direct_dsn, application_name=f"rkyc worker {self._worker_id}")
+        conn = await self._pool.dedicated(
+            dsn=self._direct_dsn, application_name=f"rkyc worker {self._worker_id}"
+        )
+        try:
+            return await self._introduce(conn, lost)
+        except BaseException:
+            conn.terminate()
+            raise
+
+    async def _introduce(self, conn: Connection, lost: asyncio.Event) -> Connection:
+        """Listen, hear oneself, and say that the presence stands."""
         conn.add_termination_listener(lambda *_: lost.set())
         await conn.add_listener(jobs.WAKE_CHANNEL, self._hear)
         self._echoed.clear()

@@ -55,7 +55,9 @@ class StallWatch:
             if blocked_s < self._blocked_after_s or ticked == told:
                 continue
             told = ticked
-            _log.warning(events.LOOP_BLOCKED, seconds=round(blocked_s, 2), task=self._name_task(), stack=self._stack())
+            _log.warning(
+                events.LOOP_BLOCKED, seconds=round(blocked_s, 2), task=self._name_task(), stack=self._stack()
+            )
 
     def _name_task(self) -> str:
         assert self._loop is not None
@@ -65,4 +67,6 @@ class StallWatch:
     def _stack(self) -> str:
         frame = sys._current_frames().get(self._thread_id)
         lines = traceback.extract_stack(frame)[-STACK_LINES:] if frame else []
-        return " < ".join(f"{line.name} ({line.filename.rsplit('/', 2)[-1]}:{line.lineno})" for line in reversed(lines))
+        return " < ".join(
+            f"{line.name} ({line.filename.rsplit('/', 2)[-1]}:{line.lineno})" for line in reversed(lines)
+        )

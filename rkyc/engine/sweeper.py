@@ -31,6 +31,8 @@ class Sweeper:
             if execution.deadline is None or now < execution.deadline:
                 continue
             if execution.stop is not None:
-                _log.warning(events.STEP_TIMED_OUT, job_id=str(execution.claim.uuid), step=execution.claim.step)
+                _log.warning(
+                    events.STEP_TIMED_OUT, job_id=str(execution.claim.uuid), step=execution.claim.step
+                )
             execution.deadline = now + (1.0 if execution.stop else STUBBORN_S)
             execution.cancel("timeout")

@@ -15,7 +15,7 @@ from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.dispatcher import Dispatcher
 from rkyc.engine.executor import Executor
 from rkyc.engine.notices import Notices
-from rkyc.store.pool import Pool
+from rkyc.store.pool import Pool, Record
 from rkyc.store.queue import tasks, workers
 from rkyc.telemetry import events
 from rkyc.telemetry.logs import get_logger
@@ -129,7 +129,11 @@ class Upkeep:
             held = await tasks.list_held_tasks(conn, self._worker_id)
         for (job_id, branch), fence in mine.items():
             execution = self._executor.executions.get((job_id, branch))
-            if execution is not None and execution.claim.fence == fence and (job_id, branch, fence) not in held:
+            if (
+                execution is not None
+                and execution.claim.fence == fence
+                and (job_id, branch, fence) not in held
+            ):
                 execution.cancel("fenced")
 
     def cancel_job(self, job_id: int) -> None:
@@ -157,7 +161,7 @@ class Upkeep:
                 self._others_run = False
         return min(pause_s, 0.2) if self._missed else pause_s
 
-    def _find_dead(self, rows: Sequence[workers.Record]) -> list[int]:
+    def _find_dead(self, rows: Sequence[Record]) -> list[int]:
         now = time.monotonic()
         missed: dict[int, float] = {}
         dead = []
@@ -174,10 +178,12 @@ class Upkeep:
         self._missed = {worker_id: since for worker_id, since in missed.items() if worker_id not in dead}
         return dead
 
-    def _report(self, taken: Sequence[workers.Record]) -> None:
+    def _report(self, taken: Sequence[Record]) -> None:
         for row in taken:
             if row["tasks"]:
-                _log.warning(events.TASK_RECLAIMED, worker=row["worker"], tasks=row["tasks"], suspects=row["suspects"])
+                _log.warning(
+                    events.TASK_RECLAIMED, worker=row["worker"], tasks=row["tasks"], suspects=row["suspects"]
+                )
                 self._metrics.recovered(row["tasks"])
         if any(row["tasks"] for row in taken):
             self._dispatcher.wake()

@@ -26,7 +26,6 @@ from rkyc.engine.stall import StallWatch
 from rkyc.engine.sweeper import SWEEP_S, Sweeper
 from rkyc.engine.upkeep import Upkeep, UpkeepOptions
 from rkyc.errors import DatabaseConnectionError, DefinitionError, StoreError
-from rkyc.flow.outcome import Release
 from rkyc.flow.pipeline import Registry
 from rkyc.store.pool import Pool
 from rkyc.store.queue import pipelines, workers
@@ -51,7 +50,7 @@ class WorkerOptions:
     direct_dsn: str | None = None
     version: str = ""
     for_suspects: bool = False
-    upkeep: UpkeepOptions = UpkeepOptions()
+    upkeep: UpkeepOptions = field(default_factory=UpkeepOptions)
 
 
 class Worker:
@@ -156,8 +155,8 @@ class Worker:
             notices=self._notices,
             children=self._children,
             metrics=self._metrics,
-            on_free=lambda: self._dispatcher.on_free(),
-            on_scheduled=lambda: self._beat_loop.wake(),
+            on_free=self._on_free,
+            on_scheduled=self._on_scheduled,
         )
         # A process set aside for suspects runs nothing else, and stays on a step's task only for that step.
         self._executor.is_draining = options.for_suspects
@@ -171,6 +170,7 @@ class Worker:
             slots=options.slots,
             prefetch=options.prefetch,
             for_suspects=options.for_suspects,
+            give_back=self._executor.give_back,
         )
         self._presence = Presence(
             pool=self._pool,
@@ -195,6 +195,12 @@ class Worker:
         )
         self._watch_loop = PeriodicLoop("watch", self._upkeep.watch, interval_s=1.0)
         self._beat_loop = PeriodicLoop("beat", self._beat, interval_s=options.upkeep.poll_s)
+
+    def _on_free(self) -> None:
+        self._dispatcher.on_free()
+
+    def _on_scheduled(self) -> None:
+        self._beat_loop.wake()
 
     def _loops(self) -> dict[str, Callable[[], Any]]:
         return {
@@ -236,10 +242,9 @@ class Worker:
     async def _drain(self) -> None:
         """Claim nothing more; let steps finish; then give back what still runs, uncharged."""
         self.is_draining = True
-        self._executor.is_draining = self._dispatcher.is_stopped = True
+        self._executor.is_draining = True
         _log.info(events.WORKER_DRAINING, worker=self.name, tasks=self.busy)
-        for claim in tuple(self._dispatcher.held_back):
-            await self._committer.flusher.submit(Release(claim, claim.step, claim.lane))
+        await self._dispatcher.stop()
         try:
             async with asyncio.timeout(self._options.grace_s):
                 await self._wait_for_tasks()

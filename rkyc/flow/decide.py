@@ -44,7 +44,9 @@ def _join_of(graph: Graph, fork: Place) -> Place:
             return graph.places[place.join]
 
 
-def decide_failure(place: Place, claim: Claim, error: BaseException, *, now: datetime, random: float) -> Retry | Fail | None:
+def decide_failure(
+    place: Place, claim: Claim, error: BaseException, *, now: datetime, random: float
+) -> Retry | Fail | None:
     """Return a retry or the failure of the job; None: the step is optional, the job goes on without it."""
     step = place.step
     error_attempts = claim.error_attempts + 1
@@ -71,7 +73,9 @@ def _latest_start(place: Place, claim: Claim) -> datetime | None:
     return min(limits, default=None)
 
 
-def make_retry(claim: Claim, place: Place, error: BaseException, due_at: datetime, error_attempts: int) -> Retry:
+def make_retry(
+    claim: Claim, place: Place, error: BaseException, due_at: datetime, error_attempts: int
+) -> Retry:
     """Build the outcome that tries the step again at `due_at`."""
     return Retry(
         claim=claim,
@@ -110,7 +114,11 @@ def error_class_of(error: BaseException) -> str:
     """Return retryable, permanent or partial."""
     if isinstance(error, PartialFailureException):
         return "partial"
-    return "retryable" if isinstance(error, RkycError) and error.retryable and not isinstance(error, PermanentException) else "permanent"
+    return (
+        "retryable"
+        if isinstance(error, RkycError) and error.retryable and not isinstance(error, PermanentException)
+        else "permanent"
+    )
 
 
 def message_of(error: BaseException) -> str:

@@ -56,7 +56,9 @@ def chord(parts: Sequence[Part], callback: Part) -> Chain:
 def _check_parts(label: str, parts: Sequence[Part]) -> tuple[Part, ...]:
     for part in parts:
         if not isinstance(part, Step | Chain | Group):
-            raise DefinitionError(f"{label} got {part!r}: expected steps made by @step, chain(…), group(…) or chord(…)")
+            raise DefinitionError(
+                f"{label} got {part!r}: expected steps made by @step, chain(…), group(…) or chord(…)"
+            )
     if not parts:
         raise DefinitionError(f"{label} got no steps: expected at least one")
     return tuple(parts)
@@ -91,6 +93,7 @@ class Graph:
 
     places: dict[str, Place] = field(default_factory=dict)
     first: str = ""
+    is_forked: bool = False
 
     def describe(self) -> dict[str, Any]:
         """Return the JSON that the views and `rkyc graph` read."""
@@ -212,6 +215,7 @@ def compile_graph(part: Part) -> Graph:
     first, _ = compiler.add_chain(part.parts if isinstance(part, Chain) else [part], 0)
     graph = Graph(first=first.name)
     _order(graph, compiler.places, first.name)
+    graph.is_forked = compiler.branches > 0
     _spread_shares(graph)
     _check_wanted(graph)
     return graph
@@ -237,7 +241,9 @@ def _spread_shares(graph: Graph) -> None:
     total = sum(declared.values())
     rest = [p for p in graph.places.values() if p.step.share is None]
     if total > 100.0001 or (not rest and abs(total - 100) > 0.01):
-        raise DefinitionError(f"the steps' shares add up to {total:g}: expected 100, or less with some left open")
+        raise DefinitionError(
+            f"the steps' shares add up to {total:g}: expected 100, or less with some left open"
+        )
     for place in graph.places.values():
         place.share = declared[place.name] if place.name in declared else (100.0 - total) / len(rest)
 
@@ -264,7 +270,9 @@ def _check_wanted(graph: Graph) -> None:
                     f"step {place.name} asks for {want.name!r}: expected input, job, or an earlier step ({', '.join(sorted(known)) or 'none'})"
                 )
             else:
-                _check_fit(place.name, want.name, want.name, graph.places[want.name].step.output.hint, want.hint)
+                _check_fit(
+                    place.name, want.name, want.name, graph.places[want.name].step.output.hint, want.hint
+                )
 
 
 def _check_fit(taker: str, parameter: str, giver: str, given: Any, taken: Any) -> None:

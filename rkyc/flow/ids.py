@@ -29,4 +29,6 @@ def parse_job_id(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError as error:
-        raise InvalidInputError(f"{text[:60]!r} is no job id: expected a UUID, as `rkyc jobs list` shows it") from error
+        raise InvalidInputError(
+            f"{text[:60]!r} is no job id: expected a UUID, as `rkyc jobs list` shows it"
+        ) from error

@@ -32,6 +32,8 @@ class Claim:
     input: str
     deadline_at: datetime | None
     outputs: str | None
+    # No worker held the job before: nothing can be remembered of it.
+    is_fresh: bool
 
     @property
     def wake_key(self) -> str:

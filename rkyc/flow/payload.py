@@ -41,7 +41,9 @@ def decode(text: str | bytes | None) -> Any:
 def _exact_float(digits: str) -> float:
     value = float(digits)
     if math.isinf(value):
-        raise InvalidInputError(f"the number {digits[:40]} is too large: expected at most 1.8e308; send it as a string")
+        raise InvalidInputError(
+            f"the number {digits[:40]} is too large: expected at most 1.8e308; send it as a string"
+        )
     return value
 
 
@@ -56,7 +58,9 @@ def encode(value: Any) -> str:
     except orjson.JSONEncodeError:
         text = _encode_slowly(value)
     if "\\u0000" in text and _holds_nul(text):
-        raise OutputInvalidError("the value holds a NUL character (\\u0000), which Postgres can't store: remove it")
+        raise OutputInvalidError(
+            "the value holds a NUL character (\\u0000), which Postgres can't store: remove it"
+        )
     if "null" in text and isinstance(value, dict | list):
         _encode_slowly(value)  # orjson writes NaN as null; the standard library refuses it
     return text
@@ -76,7 +80,9 @@ def _plain(value: Any) -> Any:
         return dataclasses.asdict(value)
     if isinstance(value, set | frozenset):
         return sorted(value)
-    raise TypeError(f"{type(value).__name__} can't be written as JSON: return dict, list, str, a dataclass or a pydantic model")
+    raise TypeError(
+        f"{type(value).__name__} can't be written as JSON: return dict, list, str, a dataclass or a pydantic model"
+    )
 
 
 def _holds_nul(text: str) -> bool:
@@ -99,4 +105,6 @@ def canonical(value: Any) -> bytes:
     try:
         return orjson.dumps(value, default=_plain, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
     except orjson.JSONEncodeError:
-        return json.dumps(value, default=_plain, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+        return json.dumps(
+            value, default=_plain, sort_keys=True, ensure_ascii=False, separators=(",", ":")
+        ).encode()

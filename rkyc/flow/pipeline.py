@@ -41,7 +41,9 @@ class Pipeline:
                 f"pipeline name {self.name!r} can't be used: expected lower-case letters, digits, _ . -, at most 63"
             )
         if not isinstance(self.version, int) or not 1 <= self.version < 2**31:
-            raise DefinitionError(f"pipeline {self.name}: version {self.version!r} can't be used: expected a whole number from 1")
+            raise DefinitionError(
+                f"pipeline {self.name}: version {self.version!r} can't be used: expected a whole number from 1"
+            )
         object.__setattr__(self, "graph", compile_graph(self.steps))
 
     @property
@@ -73,7 +75,9 @@ class Pipeline:
                 try:
                     want.model.validate_python(value)
                 except pydantic.ValidationError as error:
-                    raise ValidationError(f"input of {self.name} has a wrong shape: {describe(error)}") from error
+                    raise ValidationError(
+                        f"input of {self.name} has a wrong shape: {describe(error)}"
+                    ) from error
 
 
 class Registry:
@@ -92,7 +96,9 @@ class Registry:
         """
         key = (pipeline.name, pipeline.version)
         if key in self._by_key:
-            raise DefinitionError(f"pipeline {pipeline.name}@{pipeline.version} is registered twice: give it another version")
+            raise DefinitionError(
+                f"pipeline {pipeline.name}@{pipeline.version} is registered twice: give it another version"
+            )
         self._by_key[key] = pipeline
 
     def merge(self, other: Registry) -> Registry:
@@ -112,7 +118,9 @@ class Registry:
         versions = [pipeline for pipeline in self if pipeline.name == name]
         if not versions:
             names = ", ".join(sorted({pipeline.name for pipeline in self})) or "none"
-            raise UnknownPipelineError(f"no pipeline is called {name!r}: expected one of {names}; --app MODULE:REGISTRY adds yours")
+            raise UnknownPipelineError(
+                f"no pipeline is called {name!r}: expected one of {names}; --app MODULE:REGISTRY adds yours"
+            )
         return max(versions, key=lambda pipeline: pipeline.version)
 
     @property
@@ -126,5 +134,3 @@ class Registry:
 
     def __len__(self) -> int:
         return len(self._by_key)
-
-

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from rkyc.errors import DefinitionError, RkycError
 
 # Error codes that no policy may retry, whatever the class of the error says.
-NEVER_RETRY = frozenset({"CONTENT_POLICY", "POISON", "DEADLINE_EXCEEDED", "OUTPUT_INVALID", "VALIDATION_ERROR"})
+NEVER_RETRY = frozenset(
+    {"CONTENT_POLICY", "POISON", "DEADLINE_EXCEEDED", "OUTPUT_INVALID", "VALIDATION_ERROR"}
+)
 DELAY_S_CAP = 300.0
 
 
@@ -32,7 +34,9 @@ class RetryPolicy:
     jitter: bool = True
 
     def __post_init__(self) -> None:
-        if not (1 <= self.max_attempts <= 1000 and self.initial_s >= 0 and self.base >= 1 and self.max_s >= 0):
+        if not (
+            1 <= self.max_attempts <= 1000 and self.initial_s >= 0 and self.base >= 1 and self.max_s >= 0
+        ):
             raise DefinitionError(
                 f"retry policy {self} can't be used: expected 1 <= max_attempts <= 1000, initial_s >= 0, base >= 1, max_s >= 0"
             )

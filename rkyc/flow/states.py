@@ -68,16 +68,37 @@ MOVES: tuple[Move, ...] = (
     Move(JobState.RUNNING, JobState.RUNNING, "advance", "insert checkpoint; the lease stays"),
     Move(JobState.RUNNING, JobState.PENDING, "retry", "running -> scheduled, insert event"),
     Move(JobState.RUNNING, JobState.PENDING, "release", "running -> ready; the attempt is not charged"),
-    Move(JobState.RUNNING, JobState.PENDING, "reclaim", "running -> ready of a worker that died; a crash is charged"),
+    Move(
+        JobState.RUNNING,
+        JobState.PENDING,
+        "reclaim",
+        "running -> ready of a worker that died; a crash is charged",
+    ),
     Move(JobState.PENDING, JobState.PENDING, "promote", "scheduled -> ready when due"),
-    Move(JobState.PENDING, JobState.PENDING, "park", "ready -> waiting: no worker here serves the version, or a suspect"),
+    Move(
+        JobState.PENDING,
+        JobState.PENDING,
+        "park",
+        "ready -> waiting: no worker here serves the version, or a suspect",
+    ),
     Move(JobState.RUNNING, JobState.COMPLETED, "finish", "running -> history"),
-    Move(JobState.RUNNING, JobState.FAILED, "fail", "running -> history and dead_letter; siblings end with it"),
-    Move(JobState.PENDING, JobState.FAILED, "expire", "a deadline passed, or three crashes alone: -> history"),
+    Move(
+        JobState.RUNNING, JobState.FAILED, "fail", "running -> history and dead_letter; siblings end with it"
+    ),
+    Move(
+        JobState.PENDING, JobState.FAILED, "expire", "a deadline passed, or three crashes alone: -> history"
+    ),
     Move(JobState.PENDING, JobState.CANCELLED, "cancel", "ready, scheduled or waiting -> history"),
     Move(JobState.RUNNING, JobState.CANCELLED, "cancel", "running -> history; the executor is told"),
-    Move(JobState.FAILED, JobState.PENDING, "retry by a person", "history -> ready at the steps that were left"),
-    Move(JobState.CANCELLED, JobState.PENDING, "retry by a person", "history -> ready at the steps that were left"),
+    Move(
+        JobState.FAILED, JobState.PENDING, "retry by a person", "history -> ready at the steps that were left"
+    ),
+    Move(
+        JobState.CANCELLED,
+        JobState.PENDING,
+        "retry by a person",
+        "history -> ready at the steps that were left",
+    ),
 )
 
 
@@ -99,13 +120,20 @@ def render_markdown() -> str:
         "```mermaid",
         "stateDiagram-v2",
     ]
-    for move in MOVES:
-        lines.append(f"    {move.source.value if move.source else '[*]'} --> {move.target.value}: {move.by}")
+    lines += [
+        f"    {move.source.value if move.source else '[*]'} --> {move.target.value}: {move.by}" for move in MOVES
+    ]
     lines += [f"    {state.value} --> [*]" for state in JobState if state.is_terminal]
     lines += ["```", "", "| from | to | move | rows |", "|---|---|---|---|"]
     for move in MOVES:
-        lines.append(f"| {move.source.value if move.source else ''} | {move.target.value} | {move.by} | {move.rows} |")
-    lines += ["", "Reasons why a pending job waits: " + ", ".join(f"`{reason.value}`" for reason in WaitReason) + ".", ""]
+        lines.append(
+            f"| {move.source.value if move.source else ''} | {move.target.value} | {move.by} | {move.rows} |"
+        )
+    lines += [
+        "",
+        "Reasons why a pending job waits: " + ", ".join(f"`{reason.value}`" for reason in WaitReason) + ".",
+        "",
+    ]
     return "\n".join(lines)
 
 

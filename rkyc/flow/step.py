@@ -89,14 +89,19 @@ class Step:
                 try:
                     value = want.model.validate_python(value)
                 except pydantic.ValidationError as error:
-                    raise ValidationError(f"step {self.name}: {want.name} has a wrong shape: {describe(error)}") from error
+                    raise ValidationError(
+                        f"step {self.name}: {want.name} has a wrong shape: {describe(error)}"
+                    ) from error
             arguments[want.name] = value
         return arguments
 
 
 def describe(error: pydantic.ValidationError) -> str:
     """Say in one line what did not fit, by place, without the values."""
-    parts = [f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg']}" for e in error.errors(include_input=False)[:5]]
+    parts = [
+        f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg']}"
+        for e in error.errors(include_input=False)[:5]
+    ]
     more = error.error_count() - len(parts)
     return "; ".join(parts) + (f"; and {more} more" if more > 0 else "")
 
@@ -162,7 +167,9 @@ def step(
     def make(function: StepFunction) -> Step:
         wanted, output = _read_signature(function)
         if lane is not None and not LANE_NAME.fullmatch(lane):
-            raise DefinitionError(f"lane {lane!r} can't be used: expected lower-case letters, digits, _ . -, at most 63")
+            raise DefinitionError(
+                f"lane {lane!r} can't be used: expected lower-case letters, digits, _ . -, at most 63"
+            )
         return Step(
             name=check_name(name or function.__name__),
             fn=function,

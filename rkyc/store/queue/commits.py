@@ -113,6 +113,11 @@ async def lock_branching(conn: Connection, job_id: int, events: int) -> int:
     return number
 
 
+async def drop_branching(conn: Connection, job_id: int) -> None:
+    """Forget the branches of a job that completed."""
+    await fetch(conn, _SQL["drop_branching"], job_id=job_id)
+
+
 async def sweep_siblings(conn: Connection, job_id: int, branch: int) -> list[dict[str, Any]]:
     """Remove all other tasks of a job; return where each was: branch, step, lane."""
     return [dict(row) for row in await fetch(conn, _SQL["sweep_siblings"], job_id=job_id, branch=branch)]

@@ -97,6 +97,10 @@ INSERT INTO rkyc.branching (job_id, events) VALUES (:job_id, :events)
 ON CONFLICT (job_id) DO UPDATE SET events = rkyc.branching.events + 1
 RETURNING events;
 
+-- name: drop_branching
+WITH joins AS (DELETE FROM rkyc.join_point WHERE job_id = :job_id)
+DELETE FROM rkyc.branching WHERE job_id = :job_id;
+
 -- name: sweep_siblings
 -- ready, running, scheduled, waiting -> gone, all but one branch; run after lock_branching, in its own
 -- statement, so that its snapshot sees what committed while it waited for the lock

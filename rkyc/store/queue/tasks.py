@@ -42,6 +42,7 @@ def _claim(row: Record) -> Claim:
         row["input"],
         row["deadline_at"],
         row["outputs"],
+        row["is_fresh"],
     )
 
 

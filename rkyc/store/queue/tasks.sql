@@ -18,7 +18,7 @@ WITH picked AS MATERIALIZED (
 -- One row without a task when nothing was claimed: the cursor needs the snapshot's bounds even then.
 SELECT pg_snapshot_xmin(s.s)::text::bigint AS xmin, pg_snapshot_xmax(s.s)::text::bigint AS xmax,
   t.job_id, t.branch, t.seq AS fence, t.lane, t.step, t.events, t.error_attempts, t.crash_attempts, t.alone_crashes,
-  coalesce(t.started_at, :now) AS started_at, coalesce(t.step_started_at, :now) AS step_started_at,
+  t.started_at IS NULL AS is_fresh, coalesce(t.started_at, :now) AS started_at, coalesce(t.step_started_at, :now) AS step_started_at,
   j.uuid, j.pipeline, j.version, j.input, j.deadline_at,
   CASE WHEN t.events > 0 THEN
     (SELECT jsonb_object_agg(c.step, c.output ORDER BY c.seq) FROM rkyc.checkpoint c WHERE c.job_id = t.job_id)
@@ -43,7 +43,7 @@ WITH picked AS MATERIALIZED (
   FROM taken
 )
 SELECT t.job_id, t.branch, t.seq AS fence, t.lane, t.step, t.events, t.error_attempts, t.crash_attempts, t.alone_crashes,
-  coalesce(t.started_at, :now) AS started_at, coalesce(t.step_started_at, :now) AS step_started_at,
+  t.started_at IS NULL AS is_fresh, coalesce(t.started_at, :now) AS started_at, coalesce(t.step_started_at, :now) AS step_started_at,
   j.uuid, j.pipeline, j.version, j.input, j.deadline_at,
   (SELECT jsonb_object_agg(c.step, c.output ORDER BY c.seq) FROM rkyc.checkpoint c WHERE c.job_id = t.job_id) AS outputs
 FROM taken t JOIN rkyc.job j ON j.id = t.job_id;
@@ -63,7 +63,7 @@ WITH picked AS MATERIALIZED (
   FROM taken
 )
 SELECT t.job_id, t.branch, t.seq AS fence, t.lane, t.step, t.events, t.error_attempts, t.crash_attempts, t.alone_crashes,
-  coalesce(t.started_at, :now) AS started_at, coalesce(t.step_started_at, :now) AS step_started_at,
+  t.started_at IS NULL AS is_fresh, coalesce(t.started_at, :now) AS started_at, coalesce(t.step_started_at, :now) AS step_started_at,
   j.uuid, j.pipeline, j.version, j.input, j.deadline_at,
   (SELECT jsonb_object_agg(c.step, c.output ORDER BY c.seq) FROM rkyc.checkpoint c WHERE c.job_id = t.job_id) AS outputs
 FROM taken t JOIN rkyc.job j ON j.id = t.job_id;
