@@ -9,8 +9,10 @@ child that dies takes nothing with it but its call.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import pickle
+import signal
 import struct
 import sys
 from collections.abc import Callable
@@ -20,6 +22,8 @@ from rkyc.errors import ChildProcessDiedError, RkycError
 
 T = TypeVar("T")
 _SIZE = struct.Struct(">Q")
+# Source: linux/prctl.h.
+_PR_SET_PDEATHSIG = 1
 # Idle children that are kept: each holds its imports in memory.
 _IDLE_MAX = 2
 # How many run at once: more than cores gain nothing for CPU-bound work.
@@ -112,8 +116,15 @@ async def _kill(child: asyncio.subprocess.Process) -> None:
         await asyncio.shield(child.wait())
 
 
+def die_with_parent() -> None:
+    """Let the kernel kill this process when its parent dies, however busy it is; Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def serve_parent() -> None:
     """The child's side: answer calls until the parent goes away."""
+    die_with_parent()
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     # What a library prints must not get between the answers.
     os.dup2(2, 1)

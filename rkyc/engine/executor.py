@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from rkyc.engine.attempt import check_start, complete, deadline_of, read_inputs, timeout_error, uncancel
 from rkyc.engine.children import ChildProcesses
 from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.commit import Committer
@@ -21,18 +22,14 @@ from rkyc.engine.context import Context
 from rkyc.engine.journal import StepJournal
 from rkyc.engine.notices import Notices
 from rkyc.errors import (
-    DeadlineExceededError,
     LeaseLostError,
-    OutputInvalidError,
-    PoisonError,
     RkycError,
-    StepTimeoutError,
 )
 from rkyc.flow import payload
 from rkyc.flow.decide import decide_failure, decide_success, error_code_of, make_fail, message_of
 from rkyc.flow.graph import Place
 from rkyc.flow.job import Claim
-from rkyc.flow.outcome import Advance, Completed, Fail, Finish, Outcome, Park, Release, Retry
+from rkyc.flow.outcome import Advance, Fail, Finish, Outcome, Park, Release, Retry
 from rkyc.flow.pipeline import Pipeline, Registry
 from rkyc.store.pool import Pool
 from rkyc.telemetry import events
@@ -40,9 +37,6 @@ from rkyc.telemetry.logs import get_logger
 from rkyc.telemetry.metrics import Metrics
 
 _log = get_logger(__name__)
-# Larger outputs belong into a blob or a table of the step's own. Bytes.
-OUTPUT_BYTES_MAX = 16_000_000
-ALONE_CRASHES_MAX = 3
 
 
 class Execution:
@@ -119,7 +113,7 @@ class Executor:
                 raise
             if execution.stop == "drain":
                 # The grace is over: release the task at its last checkpoint.
-                _uncancel()
+                uncancel()
                 await self.give_back(execution.claim)
         except LeaseLostError:
             self._metrics.lease_lost()
@@ -144,7 +138,7 @@ class Executor:
             return
         place = pipeline.graph.places[claim.step]
         is_branched = pipeline.graph.is_forked
-        available, fault = _read_inputs(claim, place)
+        available, fault = read_inputs(claim, place)
         if fault is not None:
             await self._end(
                 execution,
@@ -195,17 +189,17 @@ class Executor:
         began = execution.began = time.monotonic()
         error: BaseException
         try:
-            _check_start(claim, place, ctx)
+            check_start(claim, place, ctx)
             output = step.check_output(await self._call_body(execution, pipeline, place, ctx, available))
-            done = _complete(place, ctx, output)
+            done = complete(place, ctx, output)
             self._metrics.step_finished(step.name, time.monotonic() - began)
             return decide_success(pipeline.graph, place, claim, done, claim.lane)
         except asyncio.CancelledError:
             if execution.stop != "timeout":
                 raise
-            _uncancel()
+            uncancel()
             execution.stop = None
-            error = _timeout_error(place)
+            error = timeout_error(place)
         except LeaseLostError:
             raise
         except Exception as caught:
@@ -221,13 +215,13 @@ class Executor:
         arguments = step.read_arguments(available)
         limiters = self._limiters(pipeline, place)
         if not limiters:
-            execution.deadline = _deadline(place, execution.claim, ctx)
+            execution.deadline = deadline_of(place, execution.claim, ctx)
             return await step.fn(ctx, **arguments)
         async with contextlib.AsyncExitStack() as stack:
             for limiter in limiters:
                 await stack.enter_async_context(limiter)
             # The limit is of the work, not of the wait for a free place.
-            execution.deadline = _deadline(place, execution.claim, ctx)
+            execution.deadline = deadline_of(place, execution.claim, ctx)
             return await step.fn(ctx, **arguments)
 
     def _limiters(self, pipeline: Pipeline, place: Place) -> list[asyncio.Semaphore]:
@@ -277,7 +271,7 @@ class Executor:
         pipeline = self._registry.get(claim.pipeline, claim.version)
         assert pipeline is not None
         return decide_success(
-            pipeline.graph, place, claim, _complete(place, ctx, None, saves=False), claim.lane
+            pipeline.graph, place, claim, complete(place, ctx, None, saves=False), claim.lane
         )
 
     async def _end(
@@ -324,73 +318,3 @@ class Executor:
         if isinstance(outcome, Retry):
             self._metrics.step_retried(place.name, outcome.error_code or "")
             self._on_scheduled()
-
-
-def _read_inputs(claim: Claim, place: Place) -> tuple[dict[str, Any], RkycError | None]:
-    """Decode what the step may ask for; a fault fails this job alone."""
-    try:
-        job_input = payload.decode(claim.input)
-        available: dict[str, Any] = payload.decode(claim.outputs) or {}
-    except RkycError as error:
-        return {}, error
-    available["job"] = job_input
-    if not place.before:
-        available["input"] = job_input
-    elif place.waits_for:
-        available["input"] = {name: available.get(name) for name in place.before}
-    else:
-        available["input"] = available.get(place.before[0])
-    return available, None
-
-
-def _check_start(claim: Claim, place: Place, ctx: Context) -> None:
-    if claim.alone_crashes >= ALONE_CRASHES_MAX:
-        raise PoisonError(
-            f"step {place.name} took its process down {claim.alone_crashes} times while it ran alone: it will not run again"
-        )
-    if claim.deadline_at is not None and ctx.now >= claim.deadline_at:
-        raise DeadlineExceededError(
-            f"the job's deadline of {claim.deadline_at.isoformat(timespec='seconds')} has passed"
-        )
-
-
-def _deadline(place: Place, claim: Claim, ctx: Context) -> float | None:
-    """Return the monotonic instant at which the body is cancelled."""
-    limits = [place.step.timeouts.start_to_close] if place.step.timeouts.start_to_close is not None else []
-    if claim.deadline_at is not None:
-        limits.append((claim.deadline_at - ctx.now).total_seconds())
-    if place.step.timeouts.total is not None:
-        limits.append(place.step.timeouts.total - (ctx.now - claim.step_started_at).total_seconds())
-    return time.monotonic() + min(limits) if limits else None
-
-
-def _timeout_error(place: Place) -> StepTimeoutError:
-    limit = place.step.timeouts.start_to_close
-    shown = f"its limit of {limit:g} s" if limit is not None else "the job's deadline"
-    return StepTimeoutError(f"step {place.name} passed {shown} and was cancelled", {"timeout_seconds": limit})
-
-
-def _complete(place: Place, ctx: Context, output: Any, *, saves: bool = True) -> Completed:
-    text = payload.encode(output)
-    if len(text) > OUTPUT_BYTES_MAX:
-        raise OutputInvalidError(
-            f"step {place.name} returned {len(text)} bytes, at most {OUTPUT_BYTES_MAX} are taken: store it and return a reference"
-        )
-    return Completed(
-        step=place.name,
-        attempt=ctx.attempt,
-        output=text,
-        started_at=ctx.now,
-        degraded=ctx.notes.is_degraded,
-        warnings=ctx.notes.warnings_json(),
-        metadata=ctx.notes.metadata_json(),
-        save=place.step.save if saves else None,
-        saved_value=output,
-    )
-
-
-def _uncancel() -> None:
-    """The cancellation was ours and is answered: later time-outs in this task must work again."""
-    task = asyncio.current_task()
-    while task is not None and task.cancelling():
-        task.uncancel()
