@@ -100,6 +100,13 @@ class Executor:
         self.executions[claim.job_id, claim.branch] = execution
         execution.task = asyncio.create_task(self._run(execution))
 
+    def describe_task(self, task: asyncio.Task[Any]) -> str:
+        """Name the step that a task of the loop runs; for the stall watch's thread."""
+        for execution in tuple(self.executions.values()):
+            if execution.task is task:
+                return f"step {execution.claim.step} of job {execution.claim.uuid}"
+        return task.get_name()
+
     async def give_back(self, claim: Claim) -> bool:
         """Release a task where it is, the attempt uncharged."""
         return await self._committer.commit(Release(claim, claim.step, claim.lane), is_branched=False)

@@ -11,6 +11,8 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
+from typing import Any
 
 from rkyc.telemetry import events
 from rkyc.telemetry.logs import get_logger
@@ -24,7 +26,10 @@ STACK_LINES = 6
 class StallWatch:
     """Start it inside the loop that it watches; stop it when the loop ends."""
 
-    def __init__(self, *, metrics: Metrics, blocked_after_s: float) -> None:
+    def __init__(
+        self, *, metrics: Metrics, blocked_after_s: float, name_task: Callable[[asyncio.Task[Any]], str]
+    ) -> None:
+        self._name_task = name_task
         self._metrics = metrics
         self._blocked_after_s = blocked_after_s
         self._ticked = time.monotonic()
@@ -56,13 +61,13 @@ class StallWatch:
                 continue
             told = ticked
             _log.warning(
-                events.LOOP_BLOCKED, seconds=round(blocked_s, 2), task=self._name_task(), stack=self._stack()
+                events.LOOP_BLOCKED, seconds=round(blocked_s, 2), task=self._describe(), stack=self._stack()
             )
 
-    def _name_task(self) -> str:
+    def _describe(self) -> str:
         assert self._loop is not None
         task = asyncio.current_task(self._loop)
-        return task.get_name() if task is not None else "none"
+        return self._name_task(task) if task is not None else "none"
 
     def _stack(self) -> str:
         frame = sys._current_frames().get(self._thread_id)

@@ -211,7 +211,11 @@ class Worker:
             "watch": self._watch_loop.run,
             "notices": PeriodicLoop("notices", self._notices.run_once, interval_s=ROUND_S).run,
             "sweep": PeriodicLoop("sweep", Sweeper(self._executor).run_once, interval_s=SWEEP_S).run,
-            "stall": StallWatch(metrics=self._metrics, blocked_after_s=self._options.blocked_after_s).run,
+            "stall": StallWatch(
+                metrics=self._metrics,
+                blocked_after_s=self._options.blocked_after_s,
+                name_task=self._executor.describe_task,
+            ).run,
         }
 
     async def _beat(self) -> float:
