@@ -24,6 +24,7 @@ from rkyc.flow.pipeline import Registry
 from rkyc.store.embedded import ensure_running, start_embedded, stop_embedded
 from rkyc.store.migrate import migrate
 from rkyc.store.pool import Pool
+from rkyc.store.queue.pipelines import register_pipelines
 from rkyc.telemetry.metrics import Metrics
 
 VERSION = "0.1.0"
@@ -58,7 +59,9 @@ class App:
 
 
 @contextlib.asynccontextmanager
-async def open_app(settings: Settings, *, dsn: str | None = None, registry: Registry | None = None) -> AsyncIterator[App]:
+async def open_app(
+    settings: Settings, *, dsn: str | None = None, registry: Registry | None = None
+) -> AsyncIterator[App]:
     """Open the store (the embedded one without a DSN), bring its schema up to date, close it at the end.
 
     Raises:
@@ -70,12 +73,17 @@ async def open_app(settings: Settings, *, dsn: str | None = None, registry: Regi
         server = await start_embedded(settings.data_dir)
         dsn = server.dsn
     try:
-        pool = await Pool.open(dsn, size_max=settings.pool_size, statement_cache_size=settings.statement_cache)
+        pool = await Pool.open(
+            dsn, size_max=settings.pool_size, statement_cache_size=settings.statement_cache
+        )
         if is_embedded:
             pool.revive = _reviver(settings.data_dir)
         try:
             async with pool.connection() as conn:
                 await migrate(conn)
+                if registry is not None:
+                    # Known before any worker runs, so that a job may be submitted first.
+                    await register_pipelines(conn, registry)
             yield App(settings, pool, Client(pool=pool), Metrics(), registry or Registry(), is_embedded)
         finally:
             await pool.close()
@@ -149,8 +157,12 @@ def _import_registry(spec: str) -> Registry:
     except ModuleNotFoundError as error:
         missing = error.name or module_name
         if module_name.startswith("rkyc.") and not missing.startswith("rkyc"):
-            raise ConfigError(f"the built-in pipelines need {missing}: install rkyc[kyc], or serve yours alone with --only-app") from error
-        raise ConfigError(f"--app {spec}: there is no module {missing} on the path: run it from the folder it lies in") from error
+            raise ConfigError(
+                f"the built-in pipelines need {missing}: install rkyc[kyc], or serve yours alone with --only-app"
+            ) from error
+        raise ConfigError(
+            f"--app {spec}: there is no module {missing} on the path: run it from the folder it lies in"
+        ) from error
     found = getattr(module, name, None)
     if not isinstance(found, Registry):
         raise DefinitionError(f"--app {spec}: {name} is {type(found).__name__}, expected a rkyc.Registry")
@@ -159,7 +171,9 @@ def _import_registry(spec: str) -> Registry:
 
 def make_resources(settings: Settings, pool: Pool, registry: Registry) -> dict[type, Any]:
     """Build what the registry's steps need, by type; vendors only where some step asks for one."""
-    needs = {need for pipeline in registry for place in pipeline.graph.places.values() for need in place.step.needs}
+    needs = {
+        need for pipeline in registry for place in pipeline.graph.places.values() for need in place.step.needs
+    }
     resources: dict[type, Any] = {Pool: pool}
     if any(need.__module__.startswith("rkyc.providers") for need in needs):
         # Not at the top: the providers need extras that the core runs without.

@@ -44,6 +44,7 @@ class Context:
         "_journal",
         "_make_journal",
         "_now",
+        "_on_progress",
         "_resources",
         "_step",
         "attempt",
@@ -63,6 +64,7 @@ class Context:
         make_journal: Callable[[], StepJournal],
         children: ChildProcesses,
         is_held: Callable[[], bool],
+        on_progress: Callable[[float], None],
         make_log: Callable[..., StepLog],
     ) -> None:
         self.job_id = job_id
@@ -75,6 +77,7 @@ class Context:
         self._journal: StepJournal | None = None
         self._children = children
         self._is_held = is_held
+        self._on_progress = on_progress
         self.make_log = make_log
 
     @property
@@ -119,6 +122,10 @@ class Context:
         """Add a warning to the job; with `partial` the step counts as degraded."""
         self.notes.warnings.append({"code": code, "message": message, "subject": subject})
         self.notes.is_degraded = self.notes.is_degraded or partial
+
+    def progress(self, fraction: float) -> None:
+        """Tell listeners how far the step is (0-1): a hint, not kept."""
+        self._on_progress(min(1.0, max(0.0, fraction)))
 
     def metadata(self, **values: Any) -> None:
         """Merge values into the job's metadata; written with the step's outcome."""

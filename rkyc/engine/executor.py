@@ -259,6 +259,7 @@ class Executor:
             ),
             children=self._children,
             is_held=lambda: execution.stop is None,
+            on_progress=lambda fraction: self._notices.progress(claim, "running", step.name, fraction),
             make_log=_log.bind,
         )
 

@@ -26,14 +26,14 @@ class Notices:
 
     def __init__(self, *, pool: Pool) -> None:
         self._pool = pool
-        self._progress: dict[int, tuple[Claim, str, str]] = {}
+        self._progress: dict[int, tuple[Claim, str, str, float | None]] = {}
         self._lanes: set[str] = set()
         self._filled = asyncio.Event()
 
-    def progress(self, claim: Claim, status: str, step: str) -> None:
-        """A job changed; the last change of a round is told."""
+    def progress(self, claim: Claim, status: str, step: str, fraction: float | None = None) -> None:
+        """A job changed, or its step is so far (0-1); the last change of a round is told."""
         if claim.job_id in self._progress or len(self._progress) < ROUND_NOTICES_MAX:
-            self._progress[claim.job_id] = (claim, status, step)
+            self._progress[claim.job_id] = (claim, status, step, fraction)
             self._filled.set()
 
     def outcome(self, claim: Claim, place: Place, outcome: Outcome) -> None:
@@ -56,14 +56,21 @@ class Notices:
         self._filled.clear()
         changed, self._progress = self._progress, {}
         lanes, self._lanes = self._lanes, set()
-        texts = [
-            orjson.dumps(
-                {"job_id": str(claim.uuid), "pipeline": claim.pipeline, "status": status, "step": step}
-            ).decode()
-            for claim, status, step in changed.values()
-        ]
+        texts = [_text(*change) for change in changed.values()]
         async with self._pool.connection() as conn:
             if lanes:
                 await jobs.notify(conn, jobs.WAKE_CHANNEL, sorted(lanes))
             if texts:
                 await jobs.notify(conn, jobs.PROGRESS_CHANNEL, texts)
+
+
+def _text(claim: Claim, status: str, step: str, fraction: float | None) -> str:
+    said: dict[str, object] = {
+        "job_id": str(claim.uuid),
+        "pipeline": claim.pipeline,
+        "status": status,
+        "step": step,
+    }
+    if fraction is not None:
+        said["fraction"] = fraction
+    return orjson.dumps(said).decode()

@@ -76,7 +76,7 @@ class StepContext(Protocol):
         ...
 
     def progress(self, fraction: float) -> None:
-        """Tell how far the step is (0-1); shown at the next commit."""
+        """Tell listeners how far the step is (0-1): a hint, not kept."""
         ...
 
     def metadata(self, **values: Any) -> None:
