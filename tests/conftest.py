@@ -23,6 +23,7 @@ from tests.support.database import FAST_SETTINGS, fresh_database, make_template
 
 # Set by the run's first process, inherited by its workers.
 _HOME_VARIABLE = "RKYC_TEST_HOME"
+_HOME_PREFIX = "rkyc-tests-"
 _ADMIN_DSN = os.environ.get("RKYC_TEST_DSN")
 # Nothing of the developer's own may steer a test.
 _FOREIGN_PREFIXES = (
@@ -42,7 +43,8 @@ _WORKERS_END_S = 10.0
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
-        os.environ[_HOME_VARIABLE] = tempfile.mkdtemp(prefix="rkyc-tests-")
+        _remove_abandoned()
+        os.environ[_HOME_VARIABLE] = tempfile.mkdtemp(prefix=_HOME_PREFIX)
     config.stash[_HOME] = Path(os.environ[_HOME_VARIABLE])
 
 
@@ -54,6 +56,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     while (home / "users").exists() and not asyncio.run(stop_embedded(home)) and time.monotonic() < deadline:
         time.sleep(0.05)
     shutil.rmtree(home, ignore_errors=True)
+
+
+def _remove_abandoned() -> None:
+    """Stop and remove the servers of earlier runs that were killed; a live run holds its own."""
+    for users in Path(tempfile.gettempdir()).glob(f"{_HOME_PREFIX}*/users"):
+        if os.access(users, os.W_OK) and asyncio.run(stop_embedded(users.parent)):
+            shutil.rmtree(users.parent, ignore_errors=True)
 
 
 _HOME = pytest.StashKey[Path]()

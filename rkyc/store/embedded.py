@@ -107,7 +107,7 @@ async def stop_embedded(data_dir: Path) -> bool:
 
     Open connections of this process should be closed before: a stop cuts them.
     """
-    home = Path(data_dir).resolve()
+    home = await asyncio.to_thread(Path(data_dir).resolve)
     if not (home / "users").exists():
         return False
     descriptor = _USING.pop(home, None)
@@ -318,8 +318,7 @@ async def _stop(place: Place) -> bool:
         os.kill(pid, signal.SIGINT)
     try:
         async with asyncio.timeout(_STOP_PATIENCE_S):
-            while server_process.is_running(pid):
-                await asyncio.sleep(0.01)
+            await server_process.wait_for_end(pid)
     except TimeoutError:
         return False  # it goes on stopping without us; nothing is lost
     if place.sockets.parent != place.data.parent:

@@ -20,6 +20,7 @@ _FOLDER = Path(__file__).parent / "migrations"
 _NAME = re.compile(r"(\d{4})_(\w+)\.sql")
 # Any constant will do: "rkyc" in ASCII.
 _LOCK_KEY = 0x726B7963
+_IS_THERE = "SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = 'rkyc' AND tablename = 'schema_version')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,8 @@ async def check_version(conn: Connection) -> None:
 async def _version(conn: Connection) -> int:
     """Return the number of the last applied migration; 0 when there is no schema yet."""
     try:
-        if await conn.fetchval("SELECT to_regclass('rkyc.schema_version')") is None:
+        # Not to_regclass(): after waiting for the lock it may still answer from a cache of before.
+        if not await conn.fetchval(_IS_THERE):
             return 0
         return int(await conn.fetchval("SELECT coalesce(max(number), 0) FROM rkyc.schema_version"))
     except asyncpg.InsufficientPrivilegeError as error:

@@ -80,7 +80,7 @@ def _connection_error(error: BaseException) -> DatabaseConnectionError:
 
 
 def _is_misuse(error: BaseException) -> bool:
-    """Whether an error of the driver is about the call (a value it can't send, a wrong count), not the connection."""
+    """Whether an error of the driver is about the call (a wrong count of values, a busy connection), not a loss."""
     # The driver has one class for both; what concerns the connection says that something was closed or released.
     return isinstance(error, asyncpg.InterfaceError) and not any(
         word in str(error) for word in ("clos", "released")
@@ -97,8 +97,6 @@ def refuse_data_errors(subject: str) -> Iterator[None]:
         yield
     except asyncpg.QueryCanceledError as error:
         raise StepTimeoutError(f"{subject} passed its time limit in the database: {error}") from error
-    except asyncpg.DataError as error:  # refused by the driver before it was sent
-        raise OutputInvalidError(f"{subject} has a value that the database can't hold: {error}") from error
     except _TRANSIENT:
         raise
     except asyncpg.PostgresError as error:

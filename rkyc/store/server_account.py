@@ -27,7 +27,7 @@ from rkyc.errors import EmbeddedError
 _SOCKET_PATH_BYTES_MAX = 103
 _SOCKET_NAME = ".s.PGSQL.5432"
 # Where the data of root go when the server's account can't reach root's folders.
-_SHARED_FOLDERS = (Path("/var/lib/rkyc"), Path("/var/tmp/rkyc"))
+_SHARED_FOLDERS = (Path("/var/lib/rkyc"), Path("/var/tmp/rkyc"))  # noqa: S108 -- its owner is checked
 _NOBODY = 65534
 # The user's own variables (PGDATA, PGOPTIONS, LD_LIBRARY_PATH of a one-file binary …) must not reach the server.
 _ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
@@ -183,7 +183,7 @@ def _socket_folder(data: Path) -> Path:
     path = os.fsencode(folder / _SOCKET_NAME)
     # Postgres and its drivers split lists of folders at commas.
     if len(path) > _SOCKET_PATH_BYTES_MAX or b"," in path or b'"' in path:
-        return Path("/tmp") / f"rkyc-{_digest(data)}"
+        return Path("/tmp") / f"rkyc-{_digest(data)}"  # noqa: S108 -- owner and mode are checked
     return folder
 
 

@@ -44,6 +44,14 @@ def is_running(pid: int) -> bool:
     return _state(pid)[1] not in ("", "Z", "X")
 
 
+async def wait_for_end(pid: int) -> None:
+    """Return when the process, which need not be our child, lives no more."""
+    pause_s = 0.005
+    while is_running(pid):
+        await asyncio.sleep(pause_s)
+        pause_s = min(pause_s * 1.5, 0.1)
+
+
 def read_pid(data: Path) -> int | None:
     """Return the pid in `postmaster.pid`, whatever it is worth."""
     try:
