@@ -10,6 +10,7 @@ import sys
 import tomllib
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -152,6 +153,15 @@ def test_installed_wheel_reads_its_statements_and_migrations(wheel: Path, tmp_pa
     place, names = python("-c", program, cwd=tmp_path, env={**os.environ, "PYTHONPATH": ""}).splitlines()
     assert Path(place).is_relative_to(tmp_path)
     assert "'engine'" in names
+
+
+def test_pipeline_of_the_readme_runs_as_written() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = re.search(r"```python\n(.*?)```", readme, re.DOTALL)
+    assert block is not None
+    scope: dict[str, Any] = {}
+    exec(compile(block[1], "flows.py", "exec"), scope)
+    assert list(scope["registry"].latest("doubling").graph.places) == ["fetch", "double", "double_again"]
 
 
 def test_settings_of_the_environment_are_documented_where_operators_look() -> None:
