@@ -64,6 +64,7 @@ async def run(ctx: StepContext, input: KycInput) -> SnapshotOut:
     async with pool.connection() as conn:
         corp_id = await ensure_corp(conn, _fields(input.corp))
         latest = await read_latest(conn, corp_id)
+    ctx.metadata(corp_id=corp_id, corp_name=input.corp.name)
     previous = None
     if latest is None and input.previous:
         previous = await _build_previous(ctx, pool, input)

@@ -34,6 +34,7 @@ async def test_first_run_keeps_previous_as_version_one(pool: Pool) -> None:
     assert "/statements/FY2024/liabilities" in output.changed_paths
     assert "/statements/FY2023/liabilities" not in output.changed_paths
     assert ctx.warnings == []
+    assert ctx.metadata_values == {"corp_id": output.corp_id, "corp_name": "한빛정밀 주식회사"}
     async with pool.connection() as conn:
         first = await read_version(conn, output.corp_id, 1)
         latest = await read_latest(conn, output.corp_id)
