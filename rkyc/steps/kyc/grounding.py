@@ -6,6 +6,7 @@ rounds to it; or when it is a derived figure whose computation from the sources 
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
@@ -22,11 +23,14 @@ def find_ungrounded(claim: str, sources: Iterable[str], derived: Sequence[str] =
     `derived` are texts of figures that were recomputed and hold; where they stand in the claim, their
     numbers count as grounded.
     """
-    known = [quantity for source in sources for quantity in find_quantities(source)]
+    claim = unicodedata.normalize("NFC", claim)
+    known = [
+        quantity for source in sources for quantity in find_quantities(unicodedata.normalize("NFC", source))
+    ]
     safe = _spans_of(claim, derived)
     missing = []
     for quantity in find_quantities(claim):
-        if any(start <= quantity.start and quantity.end <= end for start, end in safe):
+        if any(start <= quantity.start and quantity.digits_end <= end for start, end in safe):
             continue
         if not any(_tells_same(quantity, source) for source in known):
             missing.append(claim[quantity.start : quantity.end].strip())

@@ -33,12 +33,16 @@ _CURRENCY_BEFORE = re.compile(r"(?:(?P<usd>US\$|USD|\$)|(?P<krw>₩|KRW|￦))\s?
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """`value` in the base unit; `step` what one in its last shown digit is worth (74억: 10^8)."""
+    """`value` in the base unit; `step` what one in its last shown digit is worth (74억: 10^8).
+
+    The digits stand at `start`-`digits_end`, scale and unit end at `end`.
+    """
 
     value: Decimal
     step: Decimal
     unit: str
     start: int
+    digits_end: int
     end: int
 
 
@@ -68,7 +72,7 @@ def _read(text: str, match: re.Match[str]) -> Quantity:
     before = _CURRENCY_BEFORE.search(text[max(0, match.start() - 5) : match.start()])
     if before and unit == "":
         unit = "USD" if before["usd"] else "KRW"
-    return Quantity(value, step, unit, match.start(), end)
+    return Quantity(value, step, unit, match.start(), match.end(), end)
 
 
 def _read_korean(text: str, match: re.Match[str]) -> tuple[Decimal, Decimal, int]:

@@ -125,7 +125,9 @@ def _find_duplicate(
             continue
         # A rule speaks of its own evidence: the same words about other evidence are another finding.
         is_rule_pair = draft.rule_id is not None and other.rule_id is not None
-        if is_rule_pair or now - other.seen_at > _MEMORY:
+        # From a source that both cite it is the earlier one going on, not a double of it.
+        goes_on = any(evidence.ref in other.refs for evidence in draft.evidence)
+        if is_rule_pair or goes_on or now - other.seen_at > _MEMORY:
             continue
         similarity = compare(_words(draft), f"{other.title} {other.summary}")
         if similarity > SIMILARITY_MAX:
@@ -155,11 +157,12 @@ def _has_better_source(draft: RiskSignalDraft, other: KnownSignal) -> bool:
     return bool(grades) and other.best_grade is not None and min(grades) < other.best_grade
 
 
-def _rank(draft: RiskSignalDraft) -> tuple[int, int, bool, str, str]:
+def _rank(draft: RiskSignalDraft) -> tuple[int, int, bool, int, str, str]:
     """Smaller is reported earlier: severity × confidence, risks before chances."""
     weight = draft.severity * draft.confidence.rank
     is_risk = draft.direction is ImpactDirection.RISK
-    return (-weight, -draft.severity, not is_risk, draft.rule_id or "~", draft.signature or "")
+    likely = draft.probability.rank + draft.strength.rank
+    return (-weight, -draft.severity, not is_risk, -likely, draft.rule_id or "~", draft.signature or "")
 
 
 def _urls(draft: RiskSignalDraft) -> frozenset[str]:

@@ -17,6 +17,8 @@ from rkyc.steps.kyc.vocabulary import EntityRole, EventType, ImpactDirection
 
 # NAME stands for the company in a sentence that is looked at.
 _NAME = "\x00"
+# Named neither in the headline nor in the lead, a company is the subject when it comes up this often.
+_MENTIONS_OF_A_SUBJECT = 3
 _VICTIM = re.compile(
     rf"""
     {_NAME}[^.]{{0,40}}(?:피해를\s?(?:입|당|봤)|피해자|사기를\s?당|속아|도난\s?당|해킹을?\s?당|기술을?\s?(?:빼앗|탈취\s?당|도용\s?당))
@@ -44,19 +46,15 @@ def find_role(title: str, text: str, mentions: Sequence[Mention]) -> EntityRole:
         return EntityRole.MENTIONED
     if any(_VICTIM.search(sentence) for sentence in sentences):
         return EntityRole.VICTIM
+    telling = [sentence for sentence in sentences if not _IN_PASSING.search(sentence)]
+    if any(_accuses(sentence) for sentence in telling):
+        return EntityRole.PERPETRATOR
     in_title = any(mention.start < len(title) for mention in mentions)
     lead_end = len(title) + 1 + _first_sentence_end(text)
     in_lead = any(len(title) < mention.start < lead_end for mention in mentions)
-    if (
-        (not in_title
-        and not in_lead
-        and len(mentions) < 3)
-        or all(_IN_PASSING.search(each) for each in sentences)
-    ):
-        return EntityRole.MENTIONED
-    if any(_accuses(sentence) for sentence in sentences):
-        return EntityRole.PERPETRATOR
-    return EntityRole.SUBJECT
+    if telling and (in_title or in_lead or len(mentions) >= _MENTIONS_OF_A_SUBJECT):
+        return EntityRole.SUBJECT
+    return EntityRole.MENTIONED
 
 
 def mask_mentions(whole: str, span: Span, mentions: Sequence[Mention]) -> str:

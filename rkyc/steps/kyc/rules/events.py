@@ -168,9 +168,16 @@ def _draft(
         probability=Level.LOW if is_rumour else topic.probability,
         evidence=[_evidence(event, hit) for event, hit in sources],
         rule_id=topic.id,
+        period=_first_day([event for event, _ in sources]),
         needs_review=is_rumour,
         review_reasons=["RUMOUR"] if is_rumour else [],
     )
+
+
+def _first_day(events: Sequence[EventView]) -> str | None:
+    """The day on which the story was first told: tells it from a later story of the same kind."""
+    days = [event.published_at.date().isoformat() for event in events if event.published_at is not None]
+    return min(days, default=None)
 
 
 def _confidence(events: Sequence[EventView]) -> Level:
