@@ -17,6 +17,7 @@ from uuid import UUID
 
 from rkyc.errors import (
     ConflictError,
+    DatabaseConnectionError,
     NotFoundError,
     PayloadTooLargeError,
     UnknownLaneError,
@@ -252,12 +253,15 @@ class Client:
         if job is None:
             raise NotFoundError(f"no job {job_id}: `rkyc jobs list` shows those that are kept")
         for _ in range(CANCEL_TRIES):
-            async with pool.transaction() as conn:
-                if await jobs.is_finished(conn, job["id"]) is not None:
-                    return False
-                await jobs.lock_branching_row(conn, job["id"])
-                if await jobs.cancel_chain(conn, job_id=job["id"], reason=reason, now=datetime.now(UTC)):
+            try:
+                if await self._try_cancel(pool, job["id"], reason):
                     break
+                async with pool.connection() as conn:
+                    if await jobs.is_finished(conn, job["id"]) is not None:
+                        return False
+            except DatabaseConnectionError:
+                # A deadlock with a branch that commits, or a lost connection: look again.
+                pass
             await asyncio.sleep(0.01)
         else:
             return False
@@ -268,6 +272,12 @@ class Client:
             )
             await jobs.notify(conn, jobs.PROGRESS_CHANNEL, [hint])
         return True
+
+    async def _try_cancel(self, pool: Pool, job_id: int, reason: str | None) -> bool:
+        async with pool.transaction() as conn:
+            # In its own statement: the sweep must see what committed while this waited for the lock.
+            await jobs.lock_branching_row(conn, job_id)
+            return await jobs.cancel_chain(conn, job_id=job_id, reason=reason, now=datetime.now(UTC))
 
     async def retry(self, job_id: UUID) -> None:
         """Start a failed or cancelled job again at the steps that were left; completed steps keep their outputs.

@@ -42,7 +42,7 @@ _log = get_logger(__name__)
 class Execution:
     """A task that this process holds. `stop` says why its body is being cancelled, once it is."""
 
-    __slots__ = ("began", "claim", "deadline", "job_lane", "stop", "task")
+    __slots__ = ("began", "claim", "deadline", "is_committing", "stop", "task")
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
@@ -50,9 +50,16 @@ class Execution:
         self.began = time.monotonic()
         self.deadline: float | None = None
         self.stop: str | None = None
+        # Its outcome is on the way: the commit itself will tell whether the lease held.
+        self.is_committing = False
 
     def cancel(self, reason: str) -> None:
-        """Cancel the body; the first reason stands."""
+        """Cancel the body; the first reason stands.
+
+        Not while its outcome is being committed: that would leave a commit behind that nobody waits for.
+        """
+        if self.is_committing:
+            return
         if self.stop is None:
             self.stop = reason
         if self.task is not None:
@@ -287,6 +294,7 @@ class Executor:
     ) -> bool:
         """Commit an outcome; what can't be committed becomes a failed attempt itself."""
         claim = execution.claim
+        execution.is_committing = True
         try:
             held = await self._committer.commit(outcome, is_branched=is_branched)
         except asyncio.CancelledError:
@@ -298,6 +306,8 @@ class Executor:
             outcome = self._decide_failure(execution, place, ctx, error)
             await self._end(execution, pipeline, place, outcome, is_branched)
             return False
+        finally:
+            execution.is_committing = False
         if not held:
             self._metrics.lease_lost()
             return False

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,6 +35,8 @@ from rkyc.telemetry.logs import get_logger
 from rkyc.telemetry.metrics import Metrics
 
 _log = get_logger(__name__)
+# How long cancelled bodies get to end at a drain before the process leaves them. Seconds.
+CANCEL_PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,13 +256,17 @@ class Worker:
             async with asyncio.timeout(self._options.grace_s):
                 await self._wait_for_tasks()
         except TimeoutError:
+            await self._cancel_tasks()
+
+    async def _cancel_tasks(self) -> None:
+        """Cancel what still runs; again and again, since one may just be committing."""
+        give_up_at = time.monotonic() + CANCEL_PATIENCE_S
+        while self._executor.executions and time.monotonic() < give_up_at:
             for execution in tuple(self._executor.executions.values()):
                 execution.cancel("drain")
-            try:
-                async with asyncio.timeout(5):
-                    await self._wait_for_tasks()
-            except TimeoutError:
-                _log.warning(events.WORKER_STOPPED, worker=self.name, left=self.busy)
+            await asyncio.sleep(0.05)
+        if self.busy:
+            _log.warning(events.STEP_TIMED_OUT, worker=self.name, left=self.busy)
 
     async def _wait_for_tasks(self) -> None:
         while running := [e.task for e in self._executor.executions.values() if e.task is not None]:
