@@ -84,7 +84,9 @@ async def open_app(
                 if registry is not None:
                     # Known before any worker runs, so that a job may be submitted first.
                     await register_pipelines(conn, registry)
-            yield App(settings, pool, Client(pool=pool), Metrics(), registry or Registry(), is_embedded)
+            client = Client(pool=pool)
+            yield App(settings, pool, client, Metrics(), registry or Registry(), is_embedded)
+            await client.aclose()
         finally:
             await pool.close()
     finally:

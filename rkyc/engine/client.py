@@ -16,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from rkyc.errors import (
+    ConfigError,
     ConflictError,
     DatabaseConnectionError,
     NotFoundError,
@@ -46,13 +47,24 @@ class Submitted:
 
 
 class Client:
-    """Jobs, by one pool. `Client(dsn)` opens a pool of its own at the first call; close it with `aclose`."""
+    """Jobs, by one pool. `Client(dsn)` opens a pool of its own at the first call; close it with `aclose`.
+
+    Raises:
+        ConfigError: neither a DSN nor a pool.
+    """
 
     def __init__(self, dsn: str | None = None, *, pool: Pool | None = None) -> None:
-        self._dsn = dsn
+        if dsn is None and pool is None:
+            raise ConfigError(
+                "Client needs a database: Client('postgresql://user:password@host:port/database')"
+            )
+        self._dsn = dsn or ""
         self._pool = pool
         self._owns_pool = pool is None
         self._opening = asyncio.Lock()
+        # Lanes that got tasks and whose workers have not been told yet.
+        self._lanes_to_wake: set[str] = set()
+        self._waking: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Client:
         return self
@@ -61,7 +73,9 @@ class Client:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the pool, if it is the client's own."""
+        """Tell the workers what is still to be told, and close the pool if it is the client's own."""
+        if self._waking is not None:
+            await self._waking
         if self._owns_pool and self._pool is not None:
             await self._pool.close()
 
@@ -69,9 +83,7 @@ class Client:
         """Return the pool, opened at the first use."""
         async with self._opening:
             if self._pool is None:
-                self._pool = await Pool.open(
-                    self._dsn or os.environ.get("RKYC_DSN", ""), application_name="rkyc client"
-                )
+                self._pool = await Pool.open(self._dsn, application_name="rkyc client")
         return self._pool
 
     async def enqueue(
@@ -117,34 +129,49 @@ class Client:
             idempotency_key,
         )
         if conn is not None:
-            return await self._submit(conn, new, input, text)
+            submitted, wake = await self._submit(conn, new, input, text)
+            # There is no "after commit" here: Postgres sends it when the caller's transaction commits.
+            await jobs.notify(conn, jobs.WAKE_CHANNEL, [wake])
+            return submitted
         pool = await self.pool()
-        if idempotency_key is None:
-            async with pool.connection() as own:
-                return await self._submit(own, new, input, text)
-        async with pool.transaction() as own:
-            submitted = await self._submit(own, new, input, text, wakes=False)
-        async with pool.connection() as own:
-            await jobs.notify(own, jobs.WAKE_CHANNEL, ["*"])
+        # A key and its job must commit together; a job alone is one statement.
+        lend = pool.connection if idempotency_key is None else pool.transaction
+        async with lend() as own:
+            submitted, wake = await self._submit(own, new, input, text)
+        if submitted.is_new:
+            self._wake(wake)
         return submitted
 
-    async def _submit(
-        self, conn: Connection, new: NewJobs, input: Any, text: str, *, wakes: bool = True
-    ) -> Submitted:
+    async def _submit(self, conn: Connection, new: NewJobs, input: Any, text: str) -> tuple[Submitted, str]:
+        """Insert the job; return it and what to tell the workers."""
         job_id = _new_id()
         if new.idempotency_key is not None:
             request = hashlib.sha256(new.pipeline.encode() + b" " + payload.canonical(input)).digest()
             if not await jobs.take_idempotency_key(
                 conn, key=new.idempotency_key, uuid=job_id, request_sha256=request
             ):
-                return await self._find_same(conn, new.idempotency_key, request)
+                return await self._find_same(conn, new.idempotency_key, request), new.lane
         lane, count = await jobs.enqueue_jobs(conn, new, [job_id], [text])
         if not count:
             await self._explain_refusal(conn, new)
-        if wakes:
-            assert lane is not None
-            await jobs.notify(conn, jobs.WAKE_CHANNEL, [lane if new.run_at is None else "due"])
-        return Submitted(job_id, True)
+        return Submitted(job_id, True), "due" if new.run_at is not None else lane or "*"
+
+    def _wake(self, lane: str) -> None:
+        """Tell the workers soon, many enqueues at once: NOTIFY takes a lock of the whole database."""
+        self._lanes_to_wake.add(lane)
+        if self._waking is None or self._waking.done():
+            self._waking = asyncio.create_task(self._tell_workers())
+
+    async def _tell_workers(self) -> None:
+        pool = await self.pool()
+        while self._lanes_to_wake:
+            lanes, self._lanes_to_wake = self._lanes_to_wake, set()
+            try:
+                async with pool.connection() as conn:
+                    await jobs.notify(conn, jobs.WAKE_CHANNEL, sorted(lanes))
+            except DatabaseConnectionError:
+                # A hint that is lost: the workers look by themselves within their poll.
+                return
 
     async def _find_same(self, conn: Connection, key: str, request: bytes) -> Submitted:
         known = await jobs.find_idempotency_key(conn, key)
@@ -187,7 +214,7 @@ class Client:
                 first_lane, count = await jobs.enqueue_jobs(conn, new, ids[start:end], texts[start:end])
                 if not count:
                     await self._explain_refusal(conn, new)
-            await jobs.notify(conn, jobs.WAKE_CHANNEL, [first_lane or "*"])
+        self._wake(first_lane or "*")
         return ids
 
     async def get(self, job_id: UUID) -> Record:
