@@ -121,7 +121,8 @@ def render_markdown() -> str:
         "stateDiagram-v2",
     ]
     lines += [
-        f"    {move.source.value if move.source else '[*]'} --> {move.target.value}: {move.by}" for move in MOVES
+        f"    {move.source.value if move.source else '[*]'} --> {move.target.value}: {move.by}"
+        for move in MOVES
     ]
     lines += [f"    {state.value} --> [*]" for state in JobState if state.is_terminal]
     lines += ["```", "", "| from | to | move | rows |", "|---|---|---|---|"]
