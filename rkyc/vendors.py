@@ -37,12 +37,20 @@ def _llm_options(settings: Settings) -> LlmOptions:
     if key := _reveal(settings.anthropic_api_key):
         external.append(
             ClaudeOptions(
-                api_key=key, base_url=settings.anthropic_base_url, model=settings.anthropic_model, connect_timeout_s=connect_s
+                api_key=key,
+                base_url=settings.anthropic_base_url,
+                model=settings.anthropic_model,
+                connect_timeout_s=connect_s,
             )
         )
     if key := _reveal(settings.openai_api_key):
         external.append(
-            OpenAIOptions(api_key=key, base_url=settings.openai_base_url, model=settings.openai_model, connect_timeout_s=connect_s)
+            OpenAIOptions(
+                api_key=key,
+                base_url=settings.openai_base_url,
+                model=settings.openai_model,
+                connect_timeout_s=connect_s,
+            )
         )
     internal: list[VendorOptions] = []
     if settings.internal_llm_base_url:
@@ -59,13 +67,17 @@ def _llm_options(settings: Settings) -> LlmOptions:
 
 def _search_options(settings: Settings) -> SearchOptions:
     key = _reveal(settings.perplexity_api_key)
-    return SearchOptions(PerplexityOptions(api_key=key, base_url=settings.perplexity_base_url) if key else None)
+    return SearchOptions(
+        PerplexityOptions(api_key=key, base_url=settings.perplexity_base_url) if key else None
+    )
 
 
 def _embedding_options(settings: Settings) -> EmbeddingOptions:
     key = _reveal(settings.openai_api_key)
     openai = (
-        OpenAIEmbeddingOptions(api_key=key, base_url=settings.openai_base_url, model=settings.embedding_model) if key else None
+        OpenAIEmbeddingOptions(api_key=key, base_url=settings.openai_base_url, model=settings.embedding_model)
+        if key
+        else None
     )
     return EmbeddingOptions(openai, timeout_s=float(settings.embedding_timeout_seconds))
 

@@ -53,7 +53,7 @@ class Client:
         ConfigError: neither a DSN nor a pool.
     """
 
-    def __init__(self, dsn: str | None = None, *, pool: Pool | None = None) -> None:
+    def __init__(self, dsn: str = "", *, pool: Pool | None = None) -> None:
         if dsn is None and pool is None:
             raise ConfigError(
                 "Client needs a database: Client('postgresql://user:password@host:port/database')"

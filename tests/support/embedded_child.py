@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import rkyc
 from rkyc.errors import EmbeddedError
 from rkyc.store.embedded import start_embedded, stop_embedded
 from rkyc.store.server_account import Account
@@ -50,12 +49,11 @@ async def spawn_user(
     data_dir: Path, *, uid: int | None = None, environment: Mapping[str, str] | None = None
 ) -> AsyncIterator[User]:
     """Run a child on the server of `data_dir`; yield it once it has reported; kill it in the end."""
-    roots = [str(Path(rkyc.__path__[0]).parent), str(Path(__file__).parents[2])]
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, __file__, str(data_dir), str(uid if uid is not None else "")),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(roots), **(environment or {})},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **(environment or {})},
     )
     assert process.stdout is not None
     try:
@@ -87,7 +85,12 @@ async def _use(data_dir: Path) -> None:
         return
     spent_ms = (time.perf_counter() - began) * 1000
     print(json.dumps({"pid": server.pid, "dsn": server.dsn, "ms": spent_ms}), flush=True)
-    await asyncio.to_thread(sys.stdin.readline)
+    # A read in a thread would keep the process from ending on Ctrl-C.
+    commands = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
+    await commands.readline()
+    transport.close()
     print(json.dumps({"stopped": await stop_embedded(data_dir)}), flush=True)
 
 

@@ -94,7 +94,8 @@ def _judge_industry(
     """Return score and reasons when the text tells of the industry or its rules, without another's name."""
     words = industry_pattern(company.industry_code)
     wider = [topic for topic in topics if topic.signal_type is not SignalType.DIRECT]
-    if words is None or not wider or match.other_names:
+    # Another company in the headline makes it that company's story, not the industry's.
+    if words is None or not wider or any(name in title for name in match.other_names):
         return None
     in_title = words.search(title)
     found = in_title or words.search(text)
