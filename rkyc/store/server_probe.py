@@ -41,14 +41,15 @@ async def probe(socket: Path) -> Answer:
                 writer.write(_startup_message())
                 return await _read_answer(reader)
             finally:
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError, RuntimeError):
                     writer.write(b"X" + struct.pack("!I", 4))  # Terminate: or the server logs a lost client
                     writer.close()
                     await writer.wait_closed()
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
         return Answer.ABSENT
-    except (OSError, EOFError, TimeoutError):
+    except (OSError, EOFError, TimeoutError, RuntimeError):
         # A full backlog (EAGAIN), a reset or silence: a process holds the socket, but does not serve.
+        # RuntimeError is what uvloop says of a socket that was reset just before a write.
         return Answer.BUSY
 
 
