@@ -12,12 +12,15 @@ from datetime import datetime, timedelta
 from rkyc.steps.kyc.schemas import DroppedDraft, EvidenceRef, RiskSignalDraft, ValidationOut
 from rkyc.steps.kyc.signature import compute_signature
 from rkyc.steps.kyc.similarity import compare
-from rkyc.steps.kyc.vocabulary import ImpactDirection, RefType, RiskSignalStatus
+from rkyc.steps.kyc.vocabulary import Confidence, ImpactDirection, RefType, RiskSignalStatus
 
 KEPT_MAX = 5
 SIMILARITY_MAX = 0.85
 _MEMORY = timedelta(days=30)
 _EVIDENCE_MAX = 40
+# Confidence as the rough share of such signals that hold. One sound source for the worst finding (an
+# auditor's doubt) must outweigh two for the next severity, while a rumour must not.
+_TRUST = {Confidence.HIGH: 0.9, Confidence.MED: 0.75, Confidence.LOW: 0.4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +160,9 @@ def _has_better_source(draft: RiskSignalDraft, other: KnownSignal) -> bool:
     return bool(grades) and other.best_grade is not None and min(grades) < other.best_grade
 
 
-def _rank(draft: RiskSignalDraft) -> tuple[int, int, bool, int, str, str]:
+def _rank(draft: RiskSignalDraft) -> tuple[float, int, bool, int, str, str]:
     """Smaller is reported earlier: severity × confidence, risks before chances."""
-    weight = draft.severity * draft.confidence.rank
+    weight = draft.severity * _TRUST[draft.confidence]
     is_risk = draft.direction is ImpactDirection.RISK
     likely = draft.probability.rank + draft.strength.rank
     return (-weight, -draft.severity, not is_risk, -likely, draft.rule_id or "~", draft.signature or "")
