@@ -207,7 +207,13 @@ async def _bring_up(home: Path, settings: Mapping[str, str]) -> Place:
             postmaster = server_process.running_postmaster(place.data)
             if postmaster is None:
                 await server_process.end_orphans(place.data)
-                started = await asyncio.to_thread(_launch, place, settings)
+                try:
+                    started = await asyncio.to_thread(_launch, place, settings)
+                except OSError as error:
+                    raise EmbeddedError(
+                        f"the Postgres in {home} can't be started ({error}): mend that, "
+                        "point RKYC_DATA_DIR to another folder, or set RKYC_DSN"
+                    ) from error
             elif waited_s > _SOCKET_PATIENCE_S and not place.socket.exists():
                 # Something cleaned up its socket: nobody can reach this server any more.
                 os.kill(postmaster, signal.SIGINT)

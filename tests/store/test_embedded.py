@@ -278,6 +278,13 @@ async def test_a_broken_configuration_is_quoted_from_the_log(start: _Start, tmp_
         await start_embedded(tmp_path / "data")
 
 
+async def test_a_log_that_can_not_be_written_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "data" / "postgres.log").mkdir(parents=True)
+    with pytest.raises(EmbeddedError, match=r"can't be started .*postgres\.log.*RKYC_DATA_DIR"):
+        await start_embedded(tmp_path / "data")
+    assert await stop_embedded(tmp_path / "data") is True
+
+
 def test_without_programs_the_error_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
