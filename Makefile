@@ -14,8 +14,7 @@ WORKERS ?= --numprocesses=logical --maxprocesses=4
 READY := .venv/.dev-ready
 BINARY_READY := .venv/.binary-ready
 # An environment knows its folder by full path: one that was moved or copied is made anew.
-HERE := $(shell pwd)
-ifneq ($(shell cat $(READY) 2>/dev/null),$(HERE))
+ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
 $(shell rm -f $(READY) $(BINARY_READY))
 endif
 

@@ -73,4 +73,4 @@ if have_uv; then
 else
     .venv/bin/python -m pip install --quiet --only-binary :all: -e '.[all]' -r ".venv/$group.txt"
 fi
-pwd >".venv/.$group-ready"
+pwd -P >".venv/.$group-ready"
