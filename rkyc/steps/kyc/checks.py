@@ -14,7 +14,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from rkyc.steps.kyc.events.grade import source_owner
-from rkyc.steps.kyc.events.match import SCORE_MIN, Identity, fold, match_company
+from rkyc.steps.kyc.events.match import SCORE_MIN, Identity, find_company, fold
 from rkyc.steps.kyc.grounding import find_ungrounded
 from rkyc.steps.kyc.numbers import find_quantities
 from rkyc.steps.kyc.pointers import MISSING, quote_value, resolve
@@ -222,7 +222,7 @@ def _is_extreme(draft: RiskSignalDraft, evidence: EvidenceRef) -> bool:
 
 
 def _names_company(event: EventView, company: Identity) -> bool:
-    return bool(match_company(fold(event.title), fold(event.text), company).mentions)
+    return bool(find_company(fold(f"{event.title}\n{event.text}"), company))
 
 
 def _check_numbers(draft: RiskSignalDraft, sources: Sources) -> None:

@@ -35,8 +35,11 @@ _DOC_TYPES: tuple[tuple[DocType, re.Pattern[str]], ...] = (
     (DocType.BIZ_REG, re.compile(r"사업자\s*등록증|business\s+registration\s+certificate", re.IGNORECASE)),
     (DocType.REGISTRY, re.compile(r"등기\s*사항|법인\s*등기|certificate\s+of\s+incorporation", re.IGNORECASE)),
     (DocType.SHAREHOLDERS, re.compile(r"주주\s*명부|shareholder\s+(?:register|list)", re.IGNORECASE)),
-    (DocType.AOI, re.compile(r"^\s*정\s*관\s*$|articles\s+of\s+(?:incorporation|association)", re.IGNORECASE | re.MULTILINE)),
-    (DocType.FIN_STATEMENT, re.compile(r"감사\s*보고서|재무\s*제표|재무\s*상태표|auditor'?s'?\s+report|balance\s+sheets?", re.IGNORECASE)),
+    (DocType.AOI, re.compile(r"(?im)^\s*정\s*관\s*$|articles\s+of\s+(?:incorporation|association)")),
+    (
+        DocType.FIN_STATEMENT,
+        re.compile(r"(?i)감사\s*보고서|재무\s*(?:제|상태)표|auditor'?s'?\s+report|balance\s+sheet"),
+    ),
 )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import anyio
 import pydantic
 
 from rkyc.errors import WorkerBaseException
@@ -74,12 +75,13 @@ async def run(ctx: StepContext, input: DocIngestOut, job: KycInput, snapshot: Sn
     queries = _build_queries(job.corp, job.lang, ctx.now) if ctx.use(Search).available else []
     searched = await _search(ctx, queries)
     dropped: Counter[str] = Counter()
-    judged = _sift([*recorded, *searched], company, dropped)
-    clusters = cluster_stories(
+    judged = await anyio.to_thread.run_sync(_sift, [*recorded, *searched], company, dropped)
+    clusters = await anyio.to_thread.run_sync(
+        cluster_stories,
         [
             Story(each.hit.title, each.hit.text, each.published_at, judgement.subject)
             for each, judgement in judged
-        ]
+        ],
     )
     async with pool.connection() as conn:
         ids = await events.add_events(conn, _event_rows(ctx, judged, clusters))

@@ -219,7 +219,8 @@ def _accept(
 def _build_system(lang: str) -> str:
     language = "Korean" if lang == "ko" else "English"
     return (
-        f"You write a short risk insight for a bank's credit analyst, in {language}, from risk signals that are "
+        f"You write a short risk insight for a bank's credit analyst, in {language}, from risk signals "
+        f"that are "
         "given as data.\n"
         "- stance: CAUTION, MONITORING, STABLE or POSITIVE.\n"
         "- Every sentence has `citations`: one or more ids exactly as given (signal:ID).\n"
@@ -236,7 +237,8 @@ def _build_prompt(company: str, reported: Sequence[Reported]) -> str:
         quotes = " | ".join(evidence.quote for evidence in draft.evidence[:3])
         blocks.append(
             f"[{each.citation}] {draft.direction} {draft.category} severity {draft.severity}, "
-            f"confidence {draft.confidence}, {each.change}: {draft.title} — {draft.summary} (quotes: {quotes})"
+            f"confidence {draft.confidence}, {each.change}: {draft.title} — {draft.summary} (quotes: "
+            f"{quotes})"
         )
     mark, body = fence(blocks)
     return f"The company: {company}\nRisk signals, each between <<<{mark} and {mark}>>>:\n{body}"

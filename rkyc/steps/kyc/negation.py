@@ -22,13 +22,17 @@ _AFTER_KO = re.compile(
 )
 _BEFORE_KO = re.compile(r"(?:무혐의|허위|가짜|사실무근인)\s?\S{0,6}\s?$")
 _BEFORE_EN = re.compile(
-    r"""\b(?:not?(?!\s+only)|never|without|neither|nor|denied\s+a|cleared\s+of|acquitted\s+of|avoid(?:s|ed|ing)?|averted|ruled\s+out
-    |false|unfounded|dismiss(?:es|ed|ing)|dropp(?:ed|ing)|withdr(?:ew|awn)|isn't|wasn't|didn't|doesn't|hasn't|haven't
-    |emerg(?:ed|es|ing)\s+from|exit(?:ed|s)?|settled|prevent(?:s|ed|ing|ion\s+of)?)\b(?:\s+[\w'$-]+){0,4}\s*$""",
+    r"""\b(?:not?(?!\s+only)|never|without|neither|nor|denied\s+a|cleared\s+of|acquitted\s+of|avoid(?:s|ed
+    |ing)?|averted|ruled\s+out
+    |false|unfounded|dismiss(?:es|ed|ing)|dropp(?:ed|ing)|withdr(?:ew|awn)|isn't|wasn't|didn't|doesn't
+    |hasn't|haven't
+    |emerg(?:ed|es|ing)\s+from|exit(?:ed|s)?|settled|prevent(?:s|ed|ing
+    |ion\s+of)?)\b(?:\s+[\w'$-]+){0,4}\s*$""",
     re.VERBOSE | re.IGNORECASE,
 )
 _AFTER_EN = re.compile(
-    r"""^[^.;\n]{0,40}?\b(?:(?:was|were|is|are|been|be)\s+)?(?:dismissed|dropped|withdrawn|thrown\s+out|unfounded|cleared
+    r"""^[^.;\n]{0,40}?\b(?:(?:was|were|is|are|been|be)\s+)?(?:dismissed|dropped|withdrawn|thrown\s+out
+    |unfounded|cleared
     |acquitted|overturned|found\s+not\s+guilty|without\s+merit|ruled\s+out|quashed)\b""",
     re.VERBOSE | re.IGNORECASE,
 )

@@ -127,7 +127,7 @@ def _clusters(text: str) -> list[tuple[int, int]]:
 
 
 def _joins_previous(text: str, i: int) -> bool:
-    """Say whether the character at i belongs to the one before it (a combining mark, a Hangul vowel or final)."""
+    """Say whether the character at i joins the one before it: a mark, a Hangul vowel or final."""
     if i <= 0 or i >= len(text):
         return False
     char = text[i]

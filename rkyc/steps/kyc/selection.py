@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from rkyc.steps.kyc.schemas import DroppedDraft, EvidenceRef, RiskSignalDraft, ValidationOut
 from rkyc.steps.kyc.signature import compute_signature
 from rkyc.steps.kyc.similarity import compare
-from rkyc.steps.kyc.vocabulary import Confidence, ImpactDirection, RefType, RiskSignalStatus
+from rkyc.steps.kyc.vocabulary import ImpactDirection, Level, RefType, RiskSignalStatus
 
 KEPT_MAX = 5
 SIMILARITY_MAX = 0.85
@@ -20,7 +20,7 @@ _MEMORY = timedelta(days=30)
 _EVIDENCE_MAX = 40
 # Confidence as the rough share of such signals that hold. One sound source for the worst finding (an
 # auditor's doubt) must outweigh two for the next severity, while a rumour must not.
-_TRUST = {Confidence.HIGH: 0.9, Confidence.MED: 0.75, Confidence.LOW: 0.4}
+_TRUST = {Level.HIGH: 0.9, Level.MED: 0.75, Level.LOW: 0.4}
 
 
 @dataclass(frozen=True, slots=True)

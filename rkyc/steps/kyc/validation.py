@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import anyio
 import pydantic
 
 from rkyc.errors import SnapshotInvalidError
@@ -33,7 +34,7 @@ async def run(ctx: StepContext, input: SignalOut, job: KycInput, snapshot: Snaps
     async with ctx.use(Pool).connection() as conn:
         sources = await read_sources(conn, ctx, job, snapshot)
         known = [_known(row) for row in await risk_signals.list_known(conn, snapshot.corp_id)]
-    passed, dropped = check_all(input.drafts, sources)
+    passed, dropped = await anyio.to_thread.run_sync(check_all, input.drafts, sources)
     chosen = select(passed, known, ctx.now)
     output = chosen.model_copy(update={"dropped": [*dropped, *chosen.dropped]})
     for draft in output.dropped:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -69,14 +69,16 @@ def _pairs_with_shared_runs(runs: Sequence[frozenset[str]]) -> list[tuple[int, i
             holders[shingle].append(index)
     counts: defaultdict[tuple[int, int], int] = defaultdict(int)
     for indexes in holders.values():
-        if len(indexes) > _COMMON_MAX:
-            # Texts that are equal through and through must still meet: chain them.
-            pairs = itertools.pairwise(indexes)
-        else:
-            pairs = ((a, b) for n, a in enumerate(indexes) for b in indexes[n + 1 :])  # type: ignore[assignment]
-        for pair in pairs:
+        for pair in _pairs(indexes):
             counts[pair] += 1
     return [(left, right, shared) for (left, right), shared in sorted(counts.items())]
+
+
+def _pairs(indexes: Sequence[int]) -> Iterable[tuple[int, int]]:
+    if len(indexes) > _COMMON_MAX:
+        # Texts that are equal through and through must still meet: chain them.
+        return itertools.pairwise(indexes)
+    return itertools.combinations(indexes, 2)
 
 
 def _are_copies(left: frozenset[str], right: frozenset[str], shared: int) -> bool:

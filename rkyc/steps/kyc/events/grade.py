@@ -7,15 +7,20 @@ from urllib.parse import urlsplit
 from rkyc.steps.kyc.vocabulary import SourceGrade, SourceType
 
 _OFFICIAL_HOSTS = (
-    "dart.fss.or.kr", "kind.krx.co.kr", "fss.or.kr", "fsc.go.kr", "ftc.go.kr", "moef.go.kr", "bok.or.kr", "scourt.go.kr",
+    "dart.fss.or.kr", "kind.krx.co.kr", "fss.or.kr", "fsc.go.kr", "ftc.go.kr", "moef.go.kr", "bok.or.kr",
+    "scourt.go.kr",
     "sec.gov", "justice.gov", "ftc.gov", "federalregister.gov", "europa.eu", "gov.uk", "edinet-fsa.go.jp",
 )  # fmt: skip
 _OFFICIAL_SUFFIXES = (".go.kr", ".gov", ".gov.uk", ".mil.kr")
 _MAJOR_HOSTS = (
-    "yna.co.kr", "yonhapnews.co.kr", "hankyung.com", "mk.co.kr", "sedaily.com", "chosun.com", "joongang.co.kr", "donga.com",
-    "hani.co.kr", "khan.co.kr", "mt.co.kr", "edaily.co.kr", "fnnews.com", "kbs.co.kr", "imbc.com", "sbs.co.kr", "ytn.co.kr",
-    "newsis.com", "asiae.co.kr", "heraldcorp.com", "etnews.com", "koreaherald.com", "koreatimes.co.kr", "reuters.com",
-    "bloomberg.com", "ft.com", "wsj.com", "nytimes.com", "apnews.com", "bbc.co.uk", "bbc.com", "cnbc.com", "economist.com",
+    "yna.co.kr", "yonhapnews.co.kr", "hankyung.com", "mk.co.kr", "sedaily.com", "chosun.com",
+    "joongang.co.kr", "donga.com",
+    "hani.co.kr", "khan.co.kr", "mt.co.kr", "edaily.co.kr", "fnnews.com", "kbs.co.kr", "imbc.com",
+    "sbs.co.kr", "ytn.co.kr",
+    "newsis.com", "asiae.co.kr", "heraldcorp.com", "etnews.com", "koreaherald.com", "koreatimes.co.kr",
+    "reuters.com",
+    "bloomberg.com", "ft.com", "wsj.com", "nytimes.com", "apnews.com", "bbc.co.uk", "bbc.com", "cnbc.com",
+    "economist.com",
     "nikkei.com", "theguardian.com", "washingtonpost.com",
 )  # fmt: skip
 _MAJOR_NAMES = frozenset(

@@ -6,6 +6,7 @@ company's own words come from its division; `policy` words belong to rules that 
 
 from __future__ import annotations
 
+import functools
 import re
 
 _TERMS: dict[str, str] = {
@@ -73,12 +74,14 @@ _TERMS: dict[str, str] = {
 _DIVISION = re.compile(r"^\s*[A-Za-z]?\s*(\d{2})")
 
 
+@functools.lru_cache(maxsize=256)
 def industry_pattern(industry_code: str | None) -> re.Pattern[str] | None:
     """Return the words of a company's industry, or None when its code says nothing."""
     match = _DIVISION.match(industry_code or "")
     return _compile(_TERMS[match[1]]) if match and match[1] in _TERMS else None
 
 
+@functools.lru_cache(maxsize=256)
 def other_industries(industry_code: str | None) -> re.Pattern[str]:
     """Return the words of all industries but the company's own."""
     match = _DIVISION.match(industry_code or "")

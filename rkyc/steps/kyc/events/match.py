@@ -123,6 +123,11 @@ def match_company(title: str, text: str, company: Identity) -> Match:
     return Match(round(min(0.99, max(0.0, score)), 2), basis, reasons, mentions, others)
 
 
+def find_company(text: str, company: Identity) -> tuple[Mention, ...]:
+    """Return where a text of form NFC names the company, by any of its names."""
+    return _find_names(text, company)[0]
+
+
 def fold(text: str) -> str:
     """Return the form of a text in which it is analysed (NFC)."""
     return unicodedata.normalize("NFC", text)

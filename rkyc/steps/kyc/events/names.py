@@ -6,6 +6,7 @@ text in Unicode form NFC. Pure.
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -18,7 +19,10 @@ _PARTICLES = (
 _TAIL = re.compile(rf"(?:{_PARTICLES})+")
 _HANGUL_RUN = re.compile(r"[가-힣]+")
 _LEGAL_FORM_KO = r"(?:㈜|\(\s*주\s*\)|（\s*주\s*）|주식회사|유한회사|\(\s*유\s*\))"
-_LEGAL_FORM_EN = r"(?:Incorporated|Inc|Corporation|Corp|Company|Co\.?,?\s*Ltd|Co|Limited|Ltd|LLC|L\.L\.C|PLC|plc|LP|GmbH|AG|S\.A)"
+_LEGAL_FORM_EN = (
+    r"(?:Incorporated|Inc|Corporation|Corp|Company|Co\.?,?\s*Ltd|Co|Limited|Ltd|LLC|L\.L\.C|"
+    r"PLC|plc|LP|GmbH|AG|S\.A)"
+)
 _LEGAL_PREFIX = re.compile(rf"^\s*{_LEGAL_FORM_KO}\s*")
 _LEGAL_SUFFIX = re.compile(rf"\s*(?:{_LEGAL_FORM_KO}|[,.]?\s+{_LEGAL_FORM_EN}\.?)\s*$")
 _FORM_BEFORE = re.compile(rf"{_LEGAL_FORM_KO}\s*$")
@@ -40,6 +44,7 @@ class Mention:
     has_legal_form: bool
 
 
+@functools.lru_cache(maxsize=1024)
 def strip_legal_form(name: str) -> str:
     """Return the name proper: without (주), 주식회사, Co., Ltd. and the like."""
     bare = unicodedata.normalize("NFC", name).strip()
@@ -76,6 +81,7 @@ def find_other_names(text: str, name: str) -> list[str]:
     return sorted(others)
 
 
+@functools.lru_cache(maxsize=1024)
 def _pattern(bare: str) -> re.Pattern[str]:
     words = [re.escape(word) for word in bare.split()]
     return re.compile(r"\s*".join(words) if _is_hangul(bare[-1]) else r"\s+".join(words), re.IGNORECASE)

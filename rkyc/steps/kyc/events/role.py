@@ -27,14 +27,18 @@ _VICTIM = re.compile(
   | {_NAME}(?:에서|에게서|으로부터|로부터|의)[^.]{{0,40}}(?:가로챈|가로챘|빼돌린|빼돌렸|훔친|훔쳤|탈취|유출한|떼인)
   | {_NAME}(?:은|는|이|가)[^.]{{0,60}}(?:을|를)\s?상대로[^.]{{0,60}}(?:소송|고소|고발|가처분|청구)
   | {_NAME}(?:은|는|이|가)[^.]{{0,40}}(?:을|를)\s?(?:사기|횡령|배임|특허|업무방해)[^.]{{0,20}}(?:고소|고발|제소)
-  | {_NAME}\W[^.]{{0,40}}\b(?:fell\s+victim|was\s+(?:a\s+|the\s+)?victim|was\s+(?:defrauded|robbed|hacked|cheated|swindled))
-  | (?:stole|stolen|embezzled|defrauded|swindled|cheated|impersonat\w+|hacked)\s+(?:[\w$,.'-]+\s+){{0,6}}(?:from\s+)?{_NAME}
-  | {_NAME}(?:'s)?\s+(?:has\s+)?(?:(?:sued|accused)(?!\s+(?:for|by|over|of|in))|sues|accuses|filed\s+(?:a\s+)?(?:law)?suit\s+against)\b
+  | {_NAME}\W[^.]{{0,40}}\b(?:fell\s+victim|was\s+(?:a\s+|the\s+)?victim|was\s+(?:defrauded|robbed|hacked
+  |cheated|swindled))
+  | (?:stole|stolen|embezzled|defrauded|swindled|cheated|impersonat\w+
+  |hacked)\s+(?:[\w$,.'-]+\s+){{0,6}}(?:from\s+)?{_NAME}
+  | {_NAME}(?:'s)?\s+(?:has\s+)?(?:(?:sued|accused)(?!\s+(?:for|by|over|of|in))|sues|accuses
+  |filed\s+(?:a\s+)?(?:law)?suit\s+against)\b
     """,
     re.VERBOSE | re.IGNORECASE,
 )
 _IN_PASSING = re.compile(
-    rf"{_NAME}(?:을|를)?\s?(?:비롯|포함|등\s)|{_NAME}[^.]{{0,14}}(?:도\s|명단에|대상에)|such\s+as\s+{_NAME}|including\s+{_NAME}"
+    rf"{_NAME}(?:을|를)?\s?(?:비롯|포함|등\s)|{_NAME}[^.]{{0,14}}(?:도\s|명단에|대상에)|such\s+as\s+{_NAME}|"
+    rf"including\s+{_NAME}"
 )
 
 

@@ -38,8 +38,10 @@ _DOUBT = re.compile(
   | 의견\s*거절 | 부적정\s*의견 | (?:한정|비적정)\s*의견(?:을|이|으로)
   | 기업\s*회생\s*절차\s*(?:개시|를?\s*신청)
   | substantial\s+doubt[^.]{0,120}?going\s+concern | going\s+concern[^.]{0,120}?substantial\s+doubt
-  | material\s+uncertainty[^.]{0,160}?going\s+concern | going\s+concern[^.]{0,120}?(?:in\s+doubt|material\s+uncertainty)
-  | disclaimer\s+of\s+opinion | do(?:es)?\s+not\s+express\s+an\s+opinion\s+on\s+the | adverse\s+opinion | qualified\s+opinion
+  | material\s+uncertainty[^.]{0,160}?going\s+concern | going\s+concern[^.]{0,120}?(?:in\s+doubt
+  |material\s+uncertainty)
+  | disclaimer\s+of\s+opinion | do(?:es)?\s+not\s+express\s+an\s+opinion\s+on\s+the | adverse\s+opinion
+  | qualified\s+opinion
   | (?:filed|file|filing)[^.]{0,60}?(?:Chapter\s+11|voluntary\s+petition)
     """,
     re.VERBOSE | re.IGNORECASE,
@@ -49,7 +51,9 @@ _STANDARD = re.compile(
     r"""
     여부 | 경우에?[는도]?\s | 결론을?\s*내리?(?:며|고|ㅂ니다|립니다) | 책임이\s*있 | 평가하(?:고|며|는|여야)\s | 요구(?:됩|되|하)
   | 해당되는\s*경우 | 초래할\s*수\s*있는\s*사건이나\s*상황과\s*관련
-  | \bwhether\b | \bif\s+(?:any|we\s+conclude|such) | \bresponsib | \bare\s+required\s+to | \bis\s+required\s+to | \bconclude\s+on\b
+  | \bwhether\b | \bif\s+(?:any|we\s+conclude|such|substantial|conditions) | \bresponsib
+  | \bare\s+required\s+to | \bis\s+required\s+to | \bconclude\s+on\b
+  | \bfootnotes?\s+must\b | accounting\s+standards?\s+update | \brequires?\s+(?:management|an?\s+entity|us)\b
   | \bunless\b | \bmay\s+cast\s+[^.]{0,80}\band,?\s+if | \bwould\s+be\s+required | \bin\s+the\s+event\b
     """,
     re.VERBOSE | re.IGNORECASE,
@@ -81,14 +85,30 @@ class _Field:
     severity: int
 
 
+# Forms space their labels out (대 표 자) and set the value behind a colon, a bar or a tab.
 _FIELDS = (
-    _Field("biz_no", "사업자등록번호", "business number",
-           re.compile(r"사\s*업\s*자\s*등\s*록\s*번\s*호\s*[:：|]?\s*(\d{3}-\d{2}-\d{5})(?!\d)"), 3),
-    _Field("corp_reg_no", "법인등록번호", "corporate number",
-           re.compile(r"법\s*인\s*등\s*록\s*번\s*호\s*[:：|]?\s*(\d{6}-\d{7})(?!\d)"), 3),
-    _Field("ceo_name", "대표자", "representative",
-           re.compile(r"(?:대\s*표\s*자|대\s*표\s*이\s*사)\s*(?:성\s*명)?(?:\s*[:：|]\s*|\t\s*)([가-힣]{2,4})(?![가-힣])"), 2),
-)  # fmt: skip
+    _Field(
+        "biz_no",
+        "사업자등록번호",
+        "business number",
+        re.compile(r"사\s*업\s*자\s*등\s*록\s*번\s*호\s*[:：|]?\s*(\d{3}-\d{2}-\d{5})(?!\d)"),
+        3,
+    ),
+    _Field(
+        "corp_reg_no",
+        "법인등록번호",
+        "corporate number",
+        re.compile(r"법\s*인\s*등\s*록\s*번\s*호\s*[:：|]?\s*(\d{6}-\d{7})(?!\d)"),
+        3,
+    ),
+    _Field(
+        "ceo_name",
+        "대표자",
+        "representative",
+        re.compile(r"대\s*표\s*(?:자|이\s*사)\s*(?:성\s*명)?(?:\s*[:：|]\s*|\t\s*)([가-힣]{2,4})(?![가-힣])"),
+        2,
+    ),
+)
 
 
 def evaluate_documents(pages: Sequence[PageView], company: Identity, lang: Lang) -> list[RiskSignalDraft]:

@@ -14,7 +14,7 @@ from datetime import datetime
 
 from rkyc.steps.kyc.events.grade import source_owner
 from rkyc.steps.kyc.events.industries import industry_pattern
-from rkyc.steps.kyc.events.match import SCORE_MIN, Identity, fold, match_company
+from rkyc.steps.kyc.events.match import SCORE_MIN, Identity, find_company, fold
 from rkyc.steps.kyc.events.names import strip_legal_form
 from rkyc.steps.kyc.events.role import is_in_passing, is_named, is_victim_sentence, mask_mentions
 from rkyc.steps.kyc.negation import is_negated
@@ -240,9 +240,7 @@ def _tells(topic: Topic, sentence: str) -> bool:
 
 def _mask(sentence: str, company: Identity) -> str:
     folded = fold(sentence)
-    mentions = match_company("", folded, company).mentions
-    # `match_company` counts from the (empty) title's line break on.
-    return mask_mentions("\n" + folded, Span(1, len(folded) + 1), mentions)
+    return mask_mentions(folded, Span(0, len(folded)), find_company(folded, company))
 
 
 def _slice(text: str, span: Span) -> str:

@@ -19,8 +19,14 @@ def rule_ids(*pages: PageView) -> list[str | None]:
         "우리는 재무제표에 대하여 의견을 표명하지 않습니다.",
         "감사인은 의견거절을 표명하였다.",
         "우리는 재무제표에 대하여 한정의견을 표명합니다.",
-        "These conditions raise substantial doubt about the Company's ability to continue as a going concern.",
-        "A material uncertainty exists that may cast significant doubt on the ability to continue as a going concern.",
+        (
+            "These conditions raise substantial doubt about the Company's ability to continue as a going "
+            "concern."
+        ),
+        (
+            "A material uncertainty exists that may cast significant doubt on the ability to continue as a "
+            "going concern."
+        ),
         "On March 29 the Company filed voluntary petitions under Chapter 11.",
     ],
 )
@@ -35,13 +41,21 @@ def test_stated_doubt_is_found_with_its_sentence(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "계속기업으로서의 존속능력에 대하여 유의적 의문을 초래할 수 있는 사건이나 상황과 관련된\r\n중요한 불확실성이 존재하는지 "
-        "여부에 대하여 결론을 내립니다.",
+        (
+            "계속기업으로서의 존속능력에 대하여 유의적 의문을 초래할 수 있는 사건이나 상황과 관련된\r\n중요한 불확실성이 존재하는지 "
+            "여부에 대하여 결론을 내립니다."
+        ),
         "중요한 불확실성이 존재한다고 결론을 내리는 경우 감사보고서에 주의를 환기시킬 것이 요구됩니다. 계속기업 전제로 작성됩니다.",
         "계속기업 가정에 중요한 불확실성은 존재하지 않습니다.",
         "경영진은 계속기업을 전제로 재무제표를 작성할 책임이 있습니다.",
-        "We conclude on whether a material uncertainty exists that may cast significant doubt on going concern.",
-        "If we conclude that a material uncertainty related to going concern exists, we are required to draw attention.",
+        (
+            "We conclude on whether a material uncertainty exists that may cast significant doubt on going "
+            "concern."
+        ),
+        (
+            "If we conclude that a material uncertainty related to going concern exists, we are required "
+            "to draw attention."
+        ),
         "There is no substantial doubt about the Company's ability to continue as a going concern.",
         "We issued an unqualified opinion.",
     ],
