@@ -8,10 +8,13 @@ Postgres can't hold is refused here, where one job fails, and not in a group com
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
+import enum
 import json
 import math
 import re
 from typing import Any
+from uuid import UUID
 
 import orjson
 import pydantic
@@ -29,13 +32,17 @@ def decode(text: str | bytes | None) -> Any:
     """Parse JSON that Postgres gave.
 
     Raises:
-        InvalidInputError: a number too large for any float (1e400).
+        InvalidInputError: a number too large for any float (1e400), an integer of thousands of digits,
+            or nested too deeply.
     """
     if text is None:
         return None
-    if _BIG_NUMBER.search(text if isinstance(text, str) else text.decode()):
-        return json.loads(text, parse_float=_exact_float)
-    return orjson.loads(text)
+    try:
+        if _BIG_NUMBER.search(text if isinstance(text, str) else text.decode()):
+            return json.loads(text, parse_float=_exact_float)
+        return orjson.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInputError(f"the JSON can't be read: {str(error)[:200]}") from error
 
 
 def _exact_float(digits: str) -> float:
@@ -51,7 +58,7 @@ def encode(value: Any) -> str:
     """Write JSON for Postgres; dataclasses and pydantic models become objects.
 
     Raises:
-        OutputInvalidError: not JSON, NaN or infinite, or a NUL character.
+        OutputInvalidError: not JSON, NaN or infinite, a NUL character or half a surrogate pair.
     """
     try:
         text = orjson.dumps(value, default=_plain, option=orjson.OPT_NON_STR_KEYS).decode()
@@ -61,16 +68,44 @@ def encode(value: Any) -> str:
         raise OutputInvalidError(
             "the value holds a NUL character (\\u0000), which Postgres can't store: remove it"
         )
-    if "null" in text and isinstance(value, dict | list):
-        _encode_slowly(value)  # orjson writes NaN as null; the standard library refuses it
+    if "null" in text:
+        _refuse_nan(value)  # orjson writes it as null
     return text
 
 
-def _encode_slowly(value: Any) -> str:
+def _encode_slowly(value: Any, *, sort_keys: bool = False) -> str:
     try:
-        return json.dumps(value, default=_plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = json.dumps(
+            value,
+            default=_plain,
+            ensure_ascii=False,
+            allow_nan=False,
+            separators=(",", ":"),
+            sort_keys=sort_keys,
+        )
+        text.encode()  # half a surrogate pair is no text
     except (TypeError, ValueError, RecursionError) as error:
-        raise OutputInvalidError(f"the value is not JSON: {error}") from error
+        raise OutputInvalidError(f"the value is not JSON: {str(error)[:200]}") from error
+    return text
+
+
+def _refuse_nan(value: Any) -> None:
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, float) and not math.isfinite(item):
+            raise OutputInvalidError(
+                f"the value holds the number {item}, which JSON can't: use None or a string"
+            )
+        if isinstance(item, dict):
+            stack.extend(item.keys())
+            stack.extend(item.values())
+        elif isinstance(item, list | tuple | set | frozenset):
+            stack.extend(item)
+        elif isinstance(item, pydantic.BaseModel):
+            stack.append(item.model_dump())
+        elif dataclasses.is_dataclass(item) and not isinstance(item, type):
+            stack.extend(getattr(item, field.name) for field in dataclasses.fields(item))
 
 
 def _plain(value: Any) -> Any:
@@ -80,6 +115,11 @@ def _plain(value: Any) -> Any:
         return dataclasses.asdict(value)
     if isinstance(value, set | frozenset):
         return sorted(value)
+    # orjson writes these by itself; the standard library asks.
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, dt.date | dt.time | UUID):
+        return orjson.loads(orjson.dumps(value))
     raise TypeError(
         f"{type(value).__name__} can't be written as JSON: return dict, list, str, a dataclass or a pydantic model"
     )
@@ -101,10 +141,12 @@ def _holds_nul(text: str) -> bool:
 
 
 def canonical(value: Any) -> bytes:
-    """Return JSON with sorted keys: the same bytes for the same value; for hashes."""
+    """Return JSON with sorted keys: the same bytes for the same value; for hashes.
+
+    Raises:
+        OutputInvalidError: not JSON.
+    """
     try:
         return orjson.dumps(value, default=_plain, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
     except orjson.JSONEncodeError:
-        return json.dumps(
-            value, default=_plain, sort_keys=True, ensure_ascii=False, separators=(",", ":")
-        ).encode()
+        return _encode_slowly(value, sort_keys=True).encode()
