@@ -7,6 +7,7 @@ Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from rkyc.errors import DefinitionError, RkycError
@@ -16,6 +17,8 @@ NEVER_RETRY = frozenset(
     {"CONTENT_POLICY", "POISON", "DEADLINE_EXCEEDED", "OUTPUT_INVALID", "VALIDATION_ERROR"}
 )
 DELAY_S_CAP = 300.0
+# Nobody waits longer, whatever the policy or the other side says: a day.
+WAIT_S_MAX = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +38,14 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         if not (
-            1 <= self.max_attempts <= 1000 and self.initial_s >= 0 and self.base >= 1 and self.max_s >= 0
+            1 <= self.max_attempts <= 1000
+            and 0 <= self.initial_s <= WAIT_S_MAX
+            and 1 <= self.base <= 1000
+            and 0 <= self.max_s <= WAIT_S_MAX
         ):
             raise DefinitionError(
-                f"retry policy {self} can't be used: expected 1 <= max_attempts <= 1000, initial_s >= 0, base >= 1, max_s >= 0"
+                f"retry policy {self} can't be used: expected max_attempts and base from 1 to 1000, "
+                "initial_s and max_s from 0 to 86400"
             )
 
     def delay_s(self, error_attempts: int, random: float, retry_after_s: float | None = None) -> float:
@@ -46,7 +53,9 @@ class RetryPolicy:
         # The exponent is bounded first: 2.0 ** 2000 would overflow.
         cap = min(self.max_s, self.initial_s * self.base ** min(error_attempts - 1, 64))
         delay = cap * random if self.jitter else cap
-        return max(delay, retry_after_s or 0.0)
+        if retry_after_s is None or math.isnan(retry_after_s):
+            return delay
+        return max(delay, min(retry_after_s, WAIT_S_MAX))
 
     def allows(self, error: BaseException, error_attempts: int) -> bool:
         """Return whether another attempt follows this error, the n-th of its step (from 1)."""
@@ -68,5 +77,5 @@ class Timeouts:
 
     def __post_init__(self) -> None:
         for value in (self.start_to_close, self.total):
-            if value is not None and value <= 0:
+            if value is not None and not 0 < value < math.inf:
                 raise DefinitionError(f"time limit {value} can't be used: expected seconds > 0 or None")
