@@ -140,7 +140,9 @@ class Dispatcher:
                 now=self._clock.now(),
             )
             highest = max((claim.fence for claim in answer.claims), default=None)
-            self._cursors[lane].note_claim(highest, answer.xmin, answer.xmax)
+            self._cursors[lane].note_claim(
+                highest, answer.xmin, answer.xmax, is_full=len(answer.claims) == free
+            )
             self._take(answer.claims)
             if len(answer.claims) == free:
                 self._has_backlog = True

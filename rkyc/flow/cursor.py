@@ -21,9 +21,16 @@ class ClaimCursor:
         # (highest number claimed, xmax of the snapshot that saw it), oldest first.
         self._candidates: deque[tuple[int, int]] = deque()
 
-    def note_claim(self, highest: int | None, xmin: int, xmax: int) -> None:
-        """Take in an answer of the claim: the highest number it took, and its snapshot's bounds."""
+    def note_claim(self, highest: int | None, xmin: int, xmax: int, *, is_full: bool) -> None:
+        """Take in an answer of the claim: the highest number it took, and its snapshot's bounds.
+
+        `is_full`: it took as many as it asked for, so there may be more right above its last row.
+        """
         while self._candidates and self._candidates[0][1] <= xmin:
+            if is_full and highest is not None and self._candidates[0][0] > highest:
+                # Late committers below the candidate, more than one claim could take.
+                self.after = max(self.after, highest)
+                break
             self.after = max(self.after, self._candidates.popleft()[0])
         if highest is not None and (not self._candidates or highest > self._candidates[-1][0]):
             self._candidates.append((highest, xmax))
