@@ -13,11 +13,15 @@ from rkyc.flow import payload
 
 DsnOption: TypeAlias = Annotated[
     str | None,
-    typer.Option("--dsn", help="The Postgres to use. [default: RKYC_DSN, else the embedded one]", metavar="DSN"),
+    typer.Option(
+        "--dsn", help="The Postgres to use. [default: RKYC_DSN, else the embedded one]", metavar="DSN"
+    ),
 ]
 AppOption: TypeAlias = Annotated[
     list[str] | None,
-    typer.Option("--app", help="Pipelines of your own; may be given several times.", metavar="MODULE:REGISTRY"),
+    typer.Option(
+        "--app", help="Pipelines of your own; may be given several times.", metavar="MODULE:REGISTRY"
+    ),
 ]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -49,7 +53,9 @@ def read_json_input(given: str) -> Any:
     try:
         return payload.decode(text)
     except ValueError as error:
-        raise InvalidInputError(f"{place} is not JSON ({error}): expected a value such as '{{\"n\": 1}}', or @FILE") from error
+        raise InvalidInputError(
+            f"{place} is not JSON ({error}): expected a value such as '{{\"n\": 1}}', or @FILE"
+        ) from error
 
 
 def read_instant(given: str) -> datetime:
@@ -61,4 +67,6 @@ def read_instant(given: str) -> datetime:
     try:
         return datetime.fromisoformat(given).astimezone()
     except ValueError as error:
-        raise ConfigError(f"--run-at {given!r} can't be read: expected such as 2030-01-31T09:00:00+09:00") from error
+        raise ConfigError(
+            f"--run-at {given!r} can't be read: expected such as 2030-01-31T09:00:00+09:00"
+        ) from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rkyc.flow import payload
+from rkyc.store.pool import Record
 
 # Columns that the store returns as JSON text.
 _JSON_FIELDS = frozenset({"input", "result", "warnings", "usage", "metadata", "error_details"})
@@ -55,7 +56,7 @@ def stdout_console() -> Console:
     return Console(width=None if sys.stdout.isatty() else 10_000, highlight=False)
 
 
-def decode_row(row: Mapping[str, Any]) -> dict[str, Any]:
+def decode_row(row: Record) -> dict[str, Any]:
     """Return a row of the store with its JSON columns as values."""
     return {
         name: payload.decode(value) if name in _JSON_FIELDS and isinstance(value, str) else value

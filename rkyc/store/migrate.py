@@ -42,6 +42,16 @@ def read_migrations() -> list[Migration]:
     return found
 
 
+def write_script() -> str:
+    """Return all migrations as one script for psql, for a database without the schema."""
+    parts = [
+        f"BEGIN;\n{migration.sql.strip()}\n"
+        f"INSERT INTO rkyc.schema_version (number, name) VALUES ({migration.number}, '{migration.name}');\nCOMMIT;\n"
+        for migration in read_migrations()
+    ]
+    return "\\set ON_ERROR_STOP on\n" + "\n".join(parts)
+
+
 async def migrate(conn: Connection) -> list[Migration]:
     """Apply what is missing and return it.
 

@@ -1,0 +1,175 @@
+"""`rkyc jobs`: list, show, watch, cancel and retry jobs, by the database alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Annotated, Any, TypeAlias
+from uuid import UUID
+
+import typer
+
+from rkyc.cli.follow import choose_view, describe_step, follow_job
+from rkyc.cli.options import DsnOption, JsonOption, make_program
+from rkyc.cli.output import decode_row, one_line, print_json, print_table, say, show
+from rkyc.cli.program import EXIT_FAILED
+from rkyc.cli.session import open_store, run_async
+from rkyc.store.pool import Record
+
+_LIST_COLUMNS = ("job_id", "pipeline", "status", "wait_reason", "pipeline_step", "progress_pct", "created_at")
+_SHOW_FIELDS = (
+    *("job_id", "pipeline", "version", "lane", "status", "wait_reason", "pipeline_step", "progress_pct"),
+    *("partial", "error_code", "error_message", "worker", "created_at", "started_at", "finished_at"),
+    *("due_at", "metadata", "usage"),
+)
+# Longer inputs and results are shown by --json alone.
+_VALUE_CHARS_MAX = 1000
+
+JobArgument: TypeAlias = Annotated[UUID, typer.Argument(metavar="JOB_ID")]
+
+program = make_program(no_args_is_help=True, help="List, show, watch, cancel and retry jobs.")
+
+
+class Status(StrEnum):
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@program.command("list")
+def list_(
+    pipeline: Annotated[str | None, typer.Option(help="Of this pipeline alone.")] = None,
+    status: Annotated[Status | None, typer.Option(help="In this status alone.")] = None,
+    corp: Annotated[str | None, typer.Option(help="About this company alone (corp_id).")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 50,
+    before: Annotated[UUID | None, typer.Option(metavar="JOB_ID", help="Older than this one.")] = None,
+    json: JsonOption = False,
+    dsn: DsnOption = None,
+) -> None:
+    """List jobs, newest first."""
+
+    async def read() -> list[Record]:
+        async with open_store(dsn) as app:
+            return await app.client.list_jobs(
+                pipeline=pipeline,
+                status=status.value if status else None,
+                corp=corp,
+                limit=limit,
+                before=before,
+            )
+
+    rows = run_async(read())
+    if json:
+        print_json([decode_row(row) for row in rows])
+    elif rows:
+        print_table(_LIST_COLUMNS, ([row[name] for name in _LIST_COLUMNS] for row in rows))
+    else:
+        say("no such job: `rkyc submit` enqueues one")
+
+
+@program.command("show")
+def show_(job_id: JobArgument, json: JsonOption = False, dsn: DsnOption = None) -> None:
+    """Show a job with its steps, input, warnings, error and cost."""
+
+    async def read() -> tuple[Record, list[Record]]:
+        async with open_store(dsn) as app:
+            return await app.client.get(job_id), await app.client.steps(job_id)
+
+    _print_job(*run_async(read()), json)
+
+
+@program.command()
+def watch(job_id: JobArgument, json: JsonOption = False, dsn: DsnOption = None) -> None:
+    """Follow a job to its end; the exit code is 0 when it completed, else 1."""
+
+    async def follow() -> tuple[Record, list[Record]]:
+        async with open_store(dsn) as app:
+            job = await follow_job(app.client, job_id, choose_view())
+            return job, await app.client.steps(job_id)
+
+    job, steps = run_async(follow())
+    if json:
+        _print_job(job, steps, True)
+    else:
+        print(describe_end(job))
+    raise typer.Exit(0 if job["status"] == "completed" else EXIT_FAILED)
+
+
+@program.command()
+def cancel(
+    job_id: JobArgument,
+    reason: Annotated[str | None, typer.Option(help="Kept with the job.")] = None,
+    json: JsonOption = False,
+    dsn: DsnOption = None,
+) -> None:
+    """Cancel a job; one that has ended stays as it is."""
+
+    async def act() -> tuple[bool, Record]:
+        async with open_store(dsn) as app:
+            return await app.client.cancel(job_id, reason), await app.client.get(job_id)
+
+    is_cancelled, job = run_async(act())
+    if json:
+        print_json({"job_id": job_id, "cancelled": is_cancelled, "status": job["status"]})
+    else:
+        print(f"{job_id} cancelled" if is_cancelled else f"{job_id} had ended before: {job['status']}")
+
+
+@program.command()
+def retry(job_id: JobArgument, json: JsonOption = False, dsn: DsnOption = None) -> None:
+    """Start a failed or cancelled job again where it ended; completed steps keep their outputs."""
+
+    async def act() -> Record:
+        async with open_store(dsn) as app:
+            await app.client.retry(job_id)
+            return await app.client.get(job_id)
+
+    job = run_async(act())
+    if json:
+        print_json({"job_id": job_id, "status": job["status"], "pipeline_step": job["pipeline_step"]})
+    else:
+        print(f"{job_id} {job['status']} at {job['pipeline_step']}")
+
+
+def describe_end(job: Record) -> str:
+    """Say how a job ended, in one line."""
+    if job["status"] == "failed":
+        return one_line(
+            f"{job['job_id']} failed in {job['pipeline_step']}: {job['error_code']} {job['error_message']}"
+        )
+    return f"{job['job_id']} {job['status']}" + (" in part: see its warnings" if job["partial"] else "")
+
+
+def _print_job(row: Record, steps: Sequence[Record], is_json: bool) -> None:
+    job = decode_row(row)
+    if is_json:
+        print_json({**job, "steps": [dict(step) for step in steps]})
+        return
+    for name in _SHOW_FIELDS:
+        if job[name] not in (None, {}):
+            print(f"{name:<14} {show(job[name])}")
+    for name in ("input", "result"):
+        if job[name] is not None:
+            print(f"{name:<14} {_shorten(show(job[name]))}")
+    print()
+    columns = ("step", "state", "started_at", "finished_at", "worker", "provider")
+    print_table(
+        columns,
+        ([describe_step(step) if name == "state" else step[name] for name in columns] for step in steps),
+    )
+    for line in _warning_lines(job["warnings"]):
+        print(line)
+
+
+def _warning_lines(warnings: Any) -> list[str]:
+    return [
+        one_line(f"warning in {group['step']}: {item['code']} {item['message']}")
+        for group in warnings or ()
+        for item in group["items"]
+    ]
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _VALUE_CHARS_MAX else text[:_VALUE_CHARS_MAX] + "… (whole with --json)"

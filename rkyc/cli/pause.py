@@ -1,0 +1,44 @@
+"""Makes a step wait before its first attempt, so that somebody can be killed inside it (`make demo`)."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+from rkyc.errors import ConfigError
+from rkyc.flow.context import StepContext
+from rkyc.flow.graph import Chain, Group, Part
+from rkyc.flow.pipeline import Registry
+from rkyc.flow.step import Step
+
+
+def pause_in(registry: Registry, given: str) -> Registry:
+    """Return the registry with one step, `STEP:SECONDS`, that pauses in its first attempt.
+
+    Raises:
+        ConfigError: another form, or no such step.
+    """
+    name, _, seconds = given.partition(":")
+    if not seconds.isdecimal():
+        raise ConfigError(f"--pause-in {given}: expected STEP:SECONDS, such as signal:60")
+    if not any(name in pipeline.graph.places for pipeline in registry):
+        raise ConfigError(f"--pause-in {given}: no pipeline has a step {name}")
+    return Registry(
+        replace(pipeline, steps=_rebuild(pipeline.steps, name, int(seconds))) for pipeline in registry
+    )
+
+
+def _rebuild(part: Part, name: str, seconds: int) -> Any:
+    if isinstance(part, Chain | Group):
+        return replace(part, parts=tuple(_rebuild(inner, name, seconds) for inner in part.parts))
+    return _pausing(part, seconds) if part.name == name else part
+
+
+def _pausing(step: Step, seconds: int) -> Step:
+    async def run(ctx: StepContext, **arguments: Any) -> Any:
+        if ctx.attempt == 1:
+            await asyncio.sleep(seconds)
+        return await step.fn(ctx, **arguments)
+
+    return replace(step, fn=run)

@@ -1,0 +1,20 @@
+"""What an operator asks about the whole: which processes live, and whether suspects wait for one of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rkyc.store.pool import Connection, Record, fetch, fetch_value
+from rkyc.store.statements import load
+
+_SQL = load(__file__)
+
+
+async def list_workers(conn: Connection, *, all: bool = False, limit: int = 1000) -> list[Record]:
+    """Return rows of `worker_status`, the living first, newest first; `all`: the ended ones too."""
+    return await fetch(conn, _SQL["list_workers"], all=all, limit=limit)
+
+
+async def find_suspects(conn: Connection, wake_keys: Sequence[str]) -> bool:
+    """Return whether a task of these pipelines (`name@version`) waits to run alone."""
+    return bool(await fetch_value(conn, _SQL["find_suspects"], wake_keys=wake_keys))
