@@ -9,7 +9,7 @@ from one place and every join leads to one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -130,7 +130,9 @@ _PASS_ON = step(_pass_values_on)
 
 
 class _Compiler:
-    def __init__(self) -> None:
+    def __init__(self, names: Iterable[str]) -> None:
+        # What the steps as written are called: a place of our own takes another name.
+        self.taken = set(names)
         self.places: dict[str, Place] = {}
         self.branches = 0
         # The place that forked -> the last places of its members, until what follows is known.
@@ -149,20 +151,18 @@ class _Compiler:
         """Place parts one after another; return the first and the last place."""
         first: Place | None = None
         last: Place | None = None
-        for number, part in enumerate(parts):
+        flat = list(_flatten(parts))
+        for number, part in enumerate(flat):
             if isinstance(part, Group):
                 if last is None:
                     first = last = self.add(_PASS_ON.named(self.free_name("start")), branch)
-                follower = parts[number + 1] if number + 1 < len(parts) else None
+                follower = flat[number + 1] if number + 1 < len(flat) else None
                 last = self.add_group(part, last, branch, needs_join=not isinstance(follower, Step))
                 continue
-            if isinstance(part, Chain):
-                inner_first, inner_last = self.add_chain(part.parts, branch)
-            else:
-                inner_first = inner_last = self.add(part, branch)
+            place = self.add(part, branch)
             if last is not None:
-                self.link(last, inner_first)
-            first, last = first or inner_first, inner_last
+                self.link(last, place)
+            first, last = first or place, place
         assert first is not None and last is not None
         return first, last
 
@@ -200,9 +200,19 @@ class _Compiler:
 
     def free_name(self, stem: str) -> str:
         number = 1
-        while f"{stem}_{number}" in self.places:
+        while f"{stem}_{number}" in self.taken:
             number += 1
+        self.taken.add(f"{stem}_{number}")
         return f"{stem}_{number}"
+
+
+def _flatten(parts: Sequence[Part]) -> Iterator[Step | Group]:
+    """A chain within a chain is the same as its parts."""
+    for part in parts:
+        if isinstance(part, Chain):
+            yield from _flatten(part.parts)
+        else:
+            yield part
 
 
 def compile_graph(part: Part) -> Graph:
@@ -211,7 +221,7 @@ def compile_graph(part: Part) -> Graph:
     Raises:
         DefinitionError: a name twice, an unknown earlier step, or types that do not fit.
     """
-    compiler = _Compiler()
+    compiler = _Compiler(item.name for item in iterate_steps(part))
     first, _ = compiler.add_chain(part.parts if isinstance(part, Chain) else [part], 0)
     graph = Graph(first=first.name)
     _order(graph, compiler.places, first.name)
