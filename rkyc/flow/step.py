@@ -55,6 +55,12 @@ class Step:
     output: Wanted
     task_name: str
 
+    def __post_init__(self) -> None:
+        if self.concurrency is not None and self.concurrency < 1:
+            raise DefinitionError(
+                f"step {self.name}: concurrency {self.concurrency} lets nothing run: expected 1 or more, or None"
+            )
+
     def named(self, name: str) -> Step:
         """Return the same step under another name, for a second place in a pipeline."""
         return dataclasses.replace(self, name=check_name(name))
@@ -69,7 +75,7 @@ class Step:
         Raises:
             OutputInvalidError: the function returned something else than it declared.
         """
-        if self.output.model is None or isinstance(output, pydantic.BaseModel):
+        if self.output.model is None:
             return output
         try:
             return self.output.model.validate_python(output)
