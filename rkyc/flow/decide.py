@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from rkyc.errors import DeadlineExceededError, PartialFailureException, PermanentException, RkycError
+from rkyc.errors import (
+    DeadlineExceededError,
+    OutputInvalidError,
+    PartialFailureException,
+    PermanentException,
+    RkycError,
+)
 from rkyc.flow import payload
 from rkyc.flow.graph import Graph, Place
 from rkyc.flow.job import Claim
@@ -91,7 +97,6 @@ def make_retry(
 
 def make_fail(claim: Claim, step: str, error: BaseException, error_attempts: int) -> Fail:
     """Build the outcome that fails the job."""
-    details = error.details if isinstance(error, RkycError) and error.details else None
     return Fail(
         claim=claim,
         step=step,
@@ -100,7 +105,7 @@ def make_fail(claim: Claim, step: str, error: BaseException, error_attempts: int
         error_code=error_code_of(error),
         error_class=error_class_of(error),
         error_message=message_of(error),
-        error_details=payload.encode(details) if details else None,
+        error_details=_details_of(error),
         error_attempts=error_attempts,
     )
 
@@ -122,6 +127,19 @@ def error_class_of(error: BaseException) -> str:
 
 
 def message_of(error: BaseException) -> str:
-    """Return the message for people, in at most 500 characters; an unknown error names its type."""
-    text = str(error) if isinstance(error, RkycError) else f"{type(error).__name__}: {error}"
-    return text.replace("\0", "")[:MESSAGE_CHARS_MAX]
+    """Return the message for people, in at most 500 characters that Postgres can hold; an unknown error names its type."""
+    try:
+        text = str(error) if isinstance(error, RkycError) else f"{type(error).__name__}: {error}"
+    except Exception as fault:  # noqa: BLE001 - a step's own error class may raise anything from its __str__
+        text = f"{type(error).__name__} (its text can't be shown: {type(fault).__name__})"
+    return text[:MESSAGE_CHARS_MAX].replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def _details_of(error: BaseException) -> str | None:
+    """Return an error's details as JSON text; what can't be written must not keep a job from failing."""
+    if not isinstance(error, RkycError) or not error.details:
+        return None
+    try:
+        return payload.encode(error.details)
+    except OutputInvalidError:
+        return None
