@@ -138,7 +138,8 @@ def test_no_module_has_a_name_that_says_nothing() -> None:
 
 
 def test_every_error_is_caught_in_executor_and_loop_alone() -> None:
-    allowed = re.compile(r"rkyc/engine/(executor|loop|children)\w*\.py")
+    # A child process sends every error to its parent; `decide` reads texts of errors that are a user's own classes.
+    allowed = re.compile(r"rkyc/(engine/(executor|loop|children)\w*|flow/decide)\.py")
     found = []
     for path in MODULES:
         for node in ast.walk(parse(path)):
