@@ -9,9 +9,10 @@ import csv
 import json
 import re
 import shutil
+import unicodedata
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import rkyc.examples
 
@@ -61,7 +62,8 @@ def write_in_whole_units(dossier: Path) -> None:
 def swap_words(dossier: Path, pairs: list[tuple[str, str]]) -> None:
     """Exchange the words of each pair in the title and text of every recorded event.
 
-    A longer word wins over a shorter one that it holds, so a name and its extension can change places.
+    A longer word wins over a shorter one that it holds, so a name and its extension can change places. A
+    decomposed text (NFD) stays one.
     """
     exchange = {**dict(pairs), **{second: first for first, second in pairs}}
     words = re.compile("|".join(re.escape(word) for word in sorted(exchange, key=len, reverse=True)))
@@ -69,7 +71,11 @@ def swap_words(dossier: Path, pairs: list[tuple[str, str]]) -> None:
         rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
         for row in rows:
             for field in ("title", "text"):
-                row[field] = words.sub(lambda found: exchange[found[0]], row[field])
+                form: Literal["NFC", "NFD"] = "NFC" if unicodedata.is_normalized("NFC", row[field]) else "NFD"
+                swapped = words.sub(
+                    lambda found: exchange[found[0]], unicodedata.normalize("NFC", row[field])
+                )
+                row[field] = unicodedata.normalize(form, swapped)
         path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 

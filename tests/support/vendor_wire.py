@@ -7,9 +7,11 @@ unscripted gets a rule's answer or an empty object that fits the request's schem
 as a JSON line and serves real workers; the ledger has one JSON line per request, written before the
 answer, so that a killed worker's calls are counted too.
 
-The script file: `{"latency_s": 0.0, "rules": [{"match": TEXT, "answer": JSON or TEXT, "latency_s"?}],
-"searches": [{"match": TEXT, "results": […]}]}`; `match` is looked for in the system and user prompt
-(or the query), the first rule that fits answers.
+The script file: `{"latency_s": 0.0, "rules": [{"match": TEXT, "answer": JSON or TEXT, "take"?: REGEX}],
+"searches": [{"match": TEXT, "results": […]}], "embeddings": [{"match": TEXT}]}`; `match` is looked for in
+the system and user prompt (or the query, or the texts), the first rule that fits answers. Any rule may
+have a `latency_s` of its own, and `once`: true, after which it is spent. What `take` finds in the prompt
+stands for `$TAKEN` in the answer.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import re
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -155,18 +158,15 @@ class VendorWire:
         body = await self._take(request)
         if self.behaviours:
             return await self._play(request, self.behaviours.pop(0), OpenAIDialect(body))
-        await asyncio.sleep(self._script.get("latency_s", 0.0))
+        await self._apply_rule("embeddings", str(body["input"]))
         return web.json_response(embedding_body(body))
 
     async def _search(self, request: web.Request) -> web.StreamResponse:
         body = await self._take(request)
         if self.behaviours:
             return await self._play(request, self.behaviours.pop(0), OpenAIDialect(body))
-        await asyncio.sleep(self._script.get("latency_s", 0.0))
-        for rule in self._script.get("searches", ()):
-            if rule["match"] in str(body["query"]):
-                return web.json_response({"id": "search_1", "results": rule["results"]})
-        return web.json_response({"id": "search_1", "results": []})
+        rule = await self._apply_rule("searches", str(body["query"]))
+        return web.json_response({"id": "search_1", "results": rule.get("results", [])})
 
     async def _take(self, request: web.Request) -> dict[str, Any]:
         raw = await request.read()
@@ -188,14 +188,21 @@ class VendorWire:
     async def _choose(self, prompt: str, schema: dict[str, Any] | None) -> Behaviour:
         if self.behaviours:
             return self.behaviours.pop(0)
-        latency_s = self._script.get("latency_s", 0.0)
-        answer: Any = fill_schema(schema) if schema is not None else "ok"
-        for rule in self._script.get("rules", ()):
-            if rule["match"] in prompt:
-                answer, latency_s = rule["answer"], rule.get("latency_s", latency_s)
-                break
-        await asyncio.sleep(latency_s)
-        return Say(answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False))
+        rule = await self._apply_rule("rules", prompt)
+        answer: Any = rule.get("answer", fill_schema(schema) if schema is not None else "ok")
+        text = answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
+        if taken := re.search(rule["take"], prompt) if "take" in rule else None:
+            text = text.replace("$TAKEN", taken[0])
+        return Say(text)
+
+    async def _apply_rule(self, kind: str, text: str) -> dict[str, Any]:
+        """Find the first rule that fits, or an empty one, and wait as long as it says."""
+        rules: list[dict[str, Any]] = self._script.get(kind, [])
+        rule = next((each for each in rules if each["match"] in text), {})
+        if rule.get("once"):
+            rules.remove(rule)
+        await asyncio.sleep(rule.get("latency_s", self._script.get("latency_s", 0.0)))
+        return rule
 
     async def _play(
         self, request: web.Request, behaviour: Behaviour, vendor: AnthropicDialect | OpenAIDialect
