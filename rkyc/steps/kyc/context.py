@@ -24,14 +24,15 @@ from rkyc.providers.embedding.types import cosine, normalise
 from rkyc.steps.kyc.material import Material, read_material
 from rkyc.steps.kyc.packing import Part, list_event_parts, list_fact_parts, list_passage_parts, pack
 from rkyc.steps.kyc.schemas import ContextOut, DocIngestOut, ExternalOut, KycInput, SnapshotOut
+from rkyc.steps.kyc.sentences import split_sentences
 from rkyc.store.kyc import cases, context_packs, snapshots
 from rkyc.store.pool import Connection, Pool, Record
 
 _CASES_MAX = 5
 _SIMILARITY_MIN = 0.7
-# Of the events' texts only so many characters are compared with the cases: headline and lead.
-_QUERY_CHARS = 400
-_QUERIES_MAX = 50
+# A case is a sentence or two: it is compared with headlines and single sentences, the first of each text.
+_SENTENCES_PER_EVENT = 6
+_QUERIES_MAX = 200
 _EMBEDDING_ATTEMPTS_MAX = 3
 
 
@@ -105,8 +106,8 @@ def _case_part(row: Record) -> Part:
 
 
 async def _find_similar(ctx: StepContext, known: Sequence[Record], material: Material) -> list[Record]:
-    queries = [f"{event.title}\n{event.text[:_QUERY_CHARS]}" for event in material.events[:_QUERIES_MAX]]
-    if not known or not queries:
+    queries = _queries(material) if known else []
+    if not queries:
         return []
     stored = [row for row in known if row["vector"] is not None]
     missing = [row for row in known if row["vector"] is None]
@@ -121,6 +122,14 @@ async def _find_similar(ctx: StepContext, known: Sequence[Record], material: Mat
         scored += _score(lexical_vectors(queries), lexical_vectors(summaries), missing)
     scored.sort(key=lambda each: (-each[0], each[1]))
     return [row for similarity, _, row in scored if similarity >= _SIMILARITY_MIN][:_CASES_MAX]
+
+
+def _queries(material: Material) -> list[str]:
+    texts: list[str] = []
+    for event in material.events:
+        spans = split_sentences(event.text)[:_SENTENCES_PER_EVENT]
+        texts += [event.title, *(event.text[span.start : span.end] for span in spans)]
+    return [text for text in dict.fromkeys(texts) if text.strip()][:_QUERIES_MAX]
 
 
 def _score(queries: Any, vectors: Any, rows: Sequence[Record]) -> list[tuple[float, int, Record]]:

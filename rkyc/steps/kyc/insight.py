@@ -20,6 +20,7 @@ from rkyc.flow.context import StepContext
 from rkyc.providers.llm.router import Llm
 from rkyc.providers.llm.types import DataClass as LlmDataClass
 from rkyc.providers.llm.types import LlmAnswer, LlmRequest
+from rkyc.steps.kyc.data_class import classify_drafts
 from rkyc.steps.kyc.events.names import strip_legal_form
 from rkyc.steps.kyc.insight_text import (
     COVERAGE_MIN,
@@ -38,12 +39,11 @@ from rkyc.steps.kyc.schemas import (
     Insight,
     InsightOut,
     KycInput,
-    RiskSignalDraft,
     Section,
     SnapshotOut,
     ValidationOut,
 )
-from rkyc.steps.kyc.vocabulary import DataClass, RefType, Stance
+from rkyc.steps.kyc.vocabulary import Stance
 from rkyc.steps.kyc.wording import hedge
 from rkyc.store.kyc import documents, events, insights
 from rkyc.store.pool import Connection, Pool
@@ -85,7 +85,12 @@ async def run(
         insight_id = await insights.reserve_id(conn)
     company = strip_legal_form(job.corp.name if job.lang == "ko" else job.corp.name_en or job.corp.name)
     written = await _ask_model(
-        ctx, job, company, reported, looked, _data_class(reported, snapshot, doc_ingest)
+        ctx,
+        job,
+        company,
+        reported,
+        looked,
+        LlmDataClass(classify_drafts([each.draft for each in reported], snapshot, doc_ingest)),
     )
     insight = written or write_template(company, reported, looked, job.lang)
     passes = insight.quality_score >= QUALITY_MIN and insight.coverage >= COVERAGE_MIN
@@ -145,26 +150,6 @@ async def _list_looked(conn: Connection, job_id: UUID, snapshot: SnapshotOut) ->
         events=tuple(urls[:_EVENTS_MAX]),
         has_previous=snapshot.previous_version is not None,
     )
-
-
-def _data_class(
-    reported: Sequence[Reported], snapshot: SnapshotOut, doc_ingest: DocIngestOut
-) -> LlmDataClass:
-    """PUBLIC only when every piece of evidence of every risk signal is."""
-    public_papers = {paper.name for paper in doc_ingest.documents if paper.data_class is DataClass.PUBLIC}
-    is_public = all(_is_public(each.draft, public_papers, snapshot) for each in reported)
-    return LlmDataClass.PUBLIC if is_public else LlmDataClass.INTERNAL
-
-
-def _is_public(draft: RiskSignalDraft, public_papers: set[str], snapshot: SnapshotOut) -> bool:
-    for evidence in draft.evidence:
-        if evidence.ref_type is RefType.DOC_PAGE and evidence.ref.rpartition(":")[0] not in public_papers:
-            return False
-        if evidence.ref_type is RefType.SNAPSHOT_KEYPATH:
-            is_statement = evidence.ref.startswith("/statements/")
-            if not (is_statement and snapshot.statements_class is DataClass.PUBLIC):
-                return False
-    return True
 
 
 async def _ask_model(

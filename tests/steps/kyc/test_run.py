@@ -13,7 +13,7 @@ import pytest
 
 from rkyc.steps.kyc.schemas import RiskSignalDraft
 from rkyc.steps.kyc.vocabulary import ChangeKind
-from rkyc.store.kyc import risk_signals
+from rkyc.store.kyc import cases, context_packs, risk_signals
 from rkyc.store.pool import Pool
 from tests.support.context import NOW
 from tests.support.dossiers import HANBIT, SAEBOM, copy_dossier, swap_words
@@ -78,13 +78,14 @@ async def test_second_run_reports_everything_unchanged(pool: Pool) -> None:
     assert titles(first) == titles(second)
 
 
-async def dismiss(pool: Pool, run: KycRun, rule_id: str) -> None:
+async def dismiss(pool: Pool, run: KycRun, rule_id: str) -> int:
     reported = zip(all_drafts(run), run.index.indexed, strict=True)
     (signal_id,) = [indexed.id for draft, indexed in reported if draft.rule_id == rule_id]
     async with pool.connection() as conn:
         await risk_signals.move_risk_signal(
             conn, signal_id, "DISMISSED", actor="analyst", reason_code="NOT_MATERIAL"
         )
+    return signal_id
 
 
 def add_event(folder: Path, file: str, **event: str) -> None:
@@ -117,6 +118,20 @@ async def test_dismissed_risk_signal_stays_away_until_a_better_source_tells_it(
     )
     third = await run_kyc(pool, folder, now=NOW + timedelta(days=2))
     assert "E-ACCIDENT" in rule_ids(third)
+
+
+async def test_decided_case_is_remembered_beside_alike_news(pool: Pool) -> None:
+    first = await run_kyc(pool, HANBIT)
+    assert first.context.similar_cases == []
+    signal_id = await dismiss(pool, first, "E-LAWSUIT")
+    async with pool.connection() as conn:
+        case_id = await cases.add_case(conn, signal_id, decided_at=NOW)
+    second = await run_kyc(pool, HANBIT, now=NOW + timedelta(days=1))
+    assert second.context.similar_cases == [case_id]
+    async with pool.connection() as conn:
+        parts = await context_packs.read_context_parts(conn, second.job_id, second.context.sha256)
+    assert parts is not None
+    assert [part["data_class"] for part in parts if part["ref"] == f"case:{case_id}"] == ["INTERNAL"]
 
 
 async def test_new_source_of_a_story_changes_it_and_adds_none(pool: Pool, tmp_path: Path) -> None:
