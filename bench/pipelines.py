@@ -1,0 +1,59 @@
+"""The probe pipelines: what the bench lets the engine run.
+
+They do nothing but count, sleep and mark, so that what is measured is the engine. A job's input is
+`{"n": number}`; outputs have some 200 bytes, the size of a small real answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from bench.marks import Marks
+from rkyc import Pipeline, Registry, Step, chain, step
+
+STEPS = 8
+NAP_S = 0.5
+TRACE_S = 0.25
+TEXT = "r" * 180
+
+
+def build_registry(marks: Marks) -> Registry:
+    """Make the pipelines; their bodies write to `marks`."""
+
+    @step
+    async def noop(ctx: Any, input: dict[str, Any]) -> dict[str, Any]:
+        marks.hit()
+        return {"n": input["n"], "text": TEXT}
+
+    @step
+    async def probe(ctx: Any, input: dict[str, Any]) -> dict[str, Any]:
+        marks.mark(input["n"])
+        return {"n": input["n"]}
+
+    @step
+    async def nap(ctx: Any, input: dict[str, Any]) -> dict[str, Any]:
+        marks.hit()
+        await asyncio.sleep(NAP_S)
+        return {"n": input["n"], "text": TEXT}
+
+    return Registry(
+        [
+            Pipeline("noop", version=1, steps=noop),
+            Pipeline("probe", version=1, steps=probe),
+            Pipeline("eight", version=1, steps=chain(*(noop.named(f"s{i}") for i in range(STEPS)))),
+            Pipeline("nap", version=1, steps=chain(*(nap.named(f"s{i}") for i in range(STEPS)))),
+            Pipeline("trace", version=1, steps=chain(*(_tracer(marks, i) for i in range(STEPS)))),
+        ]
+    )
+
+
+def _tracer(marks: Marks, number: int) -> Step:
+    @step(name=f"s{number}")
+    async def trace(ctx: Any, input: dict[str, Any]) -> dict[str, Any]:
+        marks.hit()
+        marks.mark(input["n"] * STEPS + number)
+        await asyncio.sleep(TRACE_S)
+        return {"n": input["n"], "text": TEXT}
+
+    return trace
