@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rkyc import __version__
 from rkyc.config import Settings
 from rkyc.engine.client import Client
 from rkyc.engine.upkeep import UpkeepOptions
@@ -27,7 +28,6 @@ from rkyc.store.pool import Pool
 from rkyc.store.queue.pipelines import register_pipelines
 from rkyc.telemetry.metrics import Metrics
 
-VERSION = "0.1.0"
 BUILT_IN = "rkyc.pipelines.kyc:registry"
 # Two starts of a private server in one second would only get in each other's way.
 REVIVE_PAUSE_S = 1.0
@@ -122,7 +122,7 @@ def worker_options(settings: Settings) -> WorkerOptions:
         save_limit_s=settings.save_timeout_s,
         blocked_after_s=settings.loop_blocked_s,
         direct_dsn=settings.direct_dsn,
-        version=VERSION,
+        version=__version__,
         upkeep=UpkeepOptions(
             beat_s=settings.beat_s,
             poll_s=settings.poll_s,

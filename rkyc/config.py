@@ -215,7 +215,7 @@ class Settings(BaseSettings):
     anthropic_model: str = _field("claude-sonnet-5-5", "model that is asked first")
     openai_api_key: SecretStr | None = _field(None, "key for OpenAI")
     openai_base_url: Url = _field("https://api.openai.com/v1", "OpenAI's API", URL_EXPECTED)
-    openai_model: str = _field("gpt-6.1", "model that takes over when Claude fails")
+    openai_model: str = _field("gpt-6.1-sol", "model that takes over when Claude fails")
     embedding_model: str = _field("text-embedding-3-small", "OpenAI's model for vectors")
     perplexity_api_key: SecretStr | None = _field(None, "key for the news search")
     perplexity_base_url: Url = _field("https://api.perplexity.ai", "the news search's API", URL_EXPECTED)
