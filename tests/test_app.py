@@ -1,0 +1,112 @@
+"""The composition root: registries by name, resources by type, a store that is brought up to date."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from rkyc.app import load_registry, make_resources, open_app
+from rkyc.config import load_settings
+from rkyc.errors import ConfigError, DefinitionError, UnknownPipelineError
+from rkyc.flow.pipeline import Registry
+from rkyc.providers.embedding.embedder import Embedder
+from rkyc.providers.llm.router import Llm
+from rkyc.providers.llm.types import Track
+from rkyc.providers.search.router import Search
+from rkyc.store.pool import Pool
+
+OWN = """
+from rkyc import Pipeline, Registry, chain, step
+
+@step
+async def double(ctx, input: dict) -> dict:
+    return {"n": input["n"] * 2}
+
+registry = Registry([Pipeline("doubling", version=1, steps=chain(double, double.named("double_again")))])
+not_a_registry = 7
+"""
+
+
+@pytest.fixture
+def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "own_flows.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.delitem(sys.modules, "own_flows", raising=False)
+    return "own_flows"
+
+
+def test_the_built_in_pipeline_is_served_beside_ones_own(own_module: str) -> None:
+    registry = load_registry([f"{own_module}:registry"])
+    assert {pipeline.name for pipeline in registry} == {"kyc", "doubling"}
+    assert {pipeline.name for pipeline in load_registry([f"{own_module}:registry"], only_app=True)} == {
+        "doubling"
+    }
+
+
+@pytest.mark.parametrize(
+    ("spec", "error", "says"),
+    [
+        ("nowhere_to_be_found:registry", ConfigError, "no module nowhere_to_be_found"),
+        ("own_flows", ConfigError, "MODULE:REGISTRY"),
+        ("own_flows:not_a_registry", DefinitionError, "expected a rkyc.Registry"),
+        ("own_flows:missing", DefinitionError, "expected a rkyc.Registry"),
+    ],
+)
+def test_a_registry_that_is_not_there_is_named(
+    own_module: str, spec: str, error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        load_registry([spec])
+
+
+def test_only_app_without_an_app_is_refused() -> None:
+    with pytest.raises(ConfigError, match="--app"):
+        load_registry(only_app=True)
+
+
+def test_an_unknown_pipeline_names_the_known_ones() -> None:
+    with pytest.raises(UnknownPipelineError, match="expected one of kyc"):
+        load_registry().latest("kcy")
+
+
+@pytest.mark.anyio
+async def test_without_keys_every_provider_is_its_offline_stand_in(pool: Pool) -> None:
+    resources = make_resources(load_settings({}), pool, load_registry())
+    assert not resources[Llm].available(Track.EXTERNAL)
+    assert not resources[Llm].available(Track.INTERNAL)
+    assert not resources[Search].available
+    assert resources[Embedder].model.startswith("lexical-hash")
+
+
+@pytest.mark.anyio
+async def test_keys_bring_the_vendors_in_the_order_of_the_chain(pool: Pool) -> None:
+    settings = load_settings(
+        {
+            "ANTHROPIC_API_KEY": "a",
+            "OPENAI_API_KEY": "b",
+            "PERPLEXITY_API_KEY": "c",
+            "INTERNAL_LLM_BASE_URL": "http://127.0.0.1:1/v1",
+            "INTERNAL_LLM_MODEL": "house",
+        }
+    )
+    resources = make_resources(settings, pool, load_registry())
+    assert resources[Llm].available(Track.EXTERNAL)
+    assert list(resources[Llm].models(Track.INTERNAL)) == ["internal/house"]
+    assert resources[Search].available
+
+
+@pytest.mark.anyio
+async def test_a_core_registry_needs_no_provider(pool: Pool) -> None:
+    assert set(make_resources(load_settings({}), pool, Registry())) == {Pool}
+
+
+@pytest.mark.anyio
+async def test_opening_migrates_and_makes_the_pipelines_known(empty_dsn: str) -> None:
+    async with (
+        open_app(load_settings({}), dsn=empty_dsn, registry=load_registry()) as app,
+        app.pool.connection() as conn,
+    ):
+        assert await conn.fetchval("SELECT name FROM rkyc.pipeline_version") == "kyc"
