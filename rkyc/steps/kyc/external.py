@@ -45,6 +45,8 @@ _QUERIES_PARALLEL_MAX = 3
 _SEARCH_ATTEMPTS_MAX = 3
 # Beyond this many hits a dossier is a data set, not a file about one company.
 _HITS_MAX = 2000
+# What the table of events takes.
+_URL_CHARS_MAX = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +180,9 @@ def _sift(found: Sequence[_Found], company: Identity, dropped: Counter[str]) -> 
             dropped["DUPLICATE_URL"] += 1
             continue
         seen.add(key)
+        if not _is_storable(hit):
+            dropped["UNUSABLE"] += 1
+            continue
         if len(kept) >= _HITS_MAX:
             dropped["OVER_LIMIT"] += 1
             continue
@@ -194,6 +199,17 @@ def _sift(found: Sequence[_Found], company: Identity, dropped: Counter[str]) -> 
         else:
             kept.append((each, judged))
     return kept
+
+
+def _is_storable(hit: SearchHit) -> bool:
+    """Say whether the database can hold it: a search may return anything."""
+    words = f"{hit.url}{hit.title}{hit.text}{hit.source or ''}{hit.lang or ''}"
+    return (
+        len(hit.url) <= _URL_CHARS_MAX
+        and bool(hit.text.strip())
+        and "\x00" not in words
+        and not any("\ud800" <= char <= "\udfff" for char in words)
+    )
 
 
 def _event_rows(

@@ -202,6 +202,16 @@ async def test_events_alone_without_anything_else_are_enough(pool: Pool, tmp_pat
     assert [warning["code"] for warning in run.warnings] == ["event_unusable"]
 
 
+async def test_news_that_may_be_about_another_is_shown_as_dropped(pool: Pool, tmp_path: Path) -> None:
+    (tmp_path / "events").mkdir()
+    (tmp_path / "corp.json").write_text('{"name": "다온금속"}', encoding="utf-8")
+    event = {"url": "https://a.example/1", "title": "소송", "text": "다온금속이 소송을 당했다."}
+    (tmp_path / "events" / "a.json").write_text(json.dumps([event]), encoding="utf-8")
+    run = await run_kyc(pool, tmp_path)
+    assert all_drafts(run) == []
+    assert [item.reason for item in run.validation.dropped] == ["ENTITY_UNCERTAIN"]
+
+
 async def test_company_without_anything_comes_out_calm_and_says_so(pool: Pool, tmp_path: Path) -> None:
     (tmp_path / "corp.json").write_text('{"name": "다온금속"}', encoding="utf-8")
     run = await run_kyc(pool, tmp_path)

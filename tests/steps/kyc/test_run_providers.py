@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -262,11 +263,17 @@ async def test_search_finds_beside_the_record_and_its_failure_degrades(pool: Poo
         lang="ko",
         provider="scripted",
     )
-    search = ScriptedSearch([hit])
+    odd = [
+        replace(hit, url="https://a.example/" + "x" * 2000),
+        replace(hit, url="https://b.example/", text="NUL \x00"),
+        replace(hit, url="https://c.example/", title="\ud800"),
+    ]
+    search = ScriptedSearch([hit, *odd])
     run = await run_kyc(pool, HANBIT, search=Search([search]))
     assert run.external.provider == "recorded+scripted"
     assert run.external.queries == len(search.asked) == 5
-    assert run.external.dropped["DUPLICATE_URL"] == 4
+    assert run.external.dropped["DUPLICATE_URL"] == 4 * len([hit, *odd])
+    assert run.external.dropped["UNUSABLE"] == len(odd)
     assert any(draft.rule_id == "E-PROBE" for draft in (*run.validation.kept, *run.validation.below_cut))
 
     failing = Search([ScriptedSearch(SearchTimeoutError("no answer"))])

@@ -115,7 +115,9 @@ def find_industry_hits(event: EventView, company: Identity) -> list[Hit]:
 
 
 def _judge_story(members: Sequence[EventView], company: Identity, lang: Lang) -> RiskSignalDraft | None:
-    certain = [event for event in members if event.score >= SCORE_MIN]
+    # A story without a certain source is drafted too: validation drops it with its reason, so that a
+    # person sees that there was something, and with which score.
+    certain = [event for event in members if event.score >= SCORE_MIN] or list(members)
     direct = [(event, find_company_hits(event, company)) for event in certain if event.basis in _BY_NAME]
     if any(hits for _, hits in direct):
         return _draft(_gravest(direct), direct, company, lang)

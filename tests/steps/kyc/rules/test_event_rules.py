@@ -93,8 +93,12 @@ def test_copies_become_one_risk_signal_with_all_sources() -> None:
     assert len(drafts) == 1
 
 
-def test_uncertain_source_gives_nothing_by_itself() -> None:
-    assert evaluate(view("다온금속이 손해배상 소송을 당했다.")) == []
+def test_uncertain_source_counts_only_where_there_is_no_certain_one() -> None:
+    sure = view("포항 다온금속이 손해배상 소송을 당했다.", url="https://a.example/1")
+    unsure = view("다온금속이 손해배상 소송을 당했다.", url="https://b.example/2")
+    assert [evidence.ref for evidence in evaluate(sure, unsure)[0].evidence] == ["https://a.example/1"]
+    # Validation drops it, with its score as the reason.
+    assert [evidence.ref for evidence in evaluate(unsure)[0].evidence] == ["https://b.example/2"]
 
 
 def test_rumour_stays_low_and_goes_to_a_person() -> None:
