@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import functools
 import json
+from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,39 @@ def read_statements(dossier: Path) -> dict[tuple[int, str], Decimal]:
             * Decimal(row["unit"])
             for row in csv.DictReader(file)
         }
+
+
+def read_numbers(dossier: Path) -> Iterator[Decimal | str]:
+    """Give all that the dossier tells: the figures in whole units, and the texts of everything else."""
+    for folder in (dossier, dossier / "previous"):
+        if (folder / STATEMENTS).exists():
+            yield from read_statements(folder).values()
+            yield from (Decimal(year) for year, _ in read_statements(folder))
+        for name in (CORP, BANK):
+            if (folder / name).exists():
+                yield (folder / name).read_text("utf-8")
+    for rows in read_events(dossier).values():
+        yield from (f"{row['title']} {row['text']}" for row in rows)
+    for path in (dossier / "documents").rglob("*"):
+        if path.is_file():
+            yield from (path.name, *_pages(path))
+
+
+def read_value(pointer: str, dossier: Path) -> Any:
+    """Return what a pointer into the snapshot stands for, from the files; None when it is not there."""
+    folder = dossier / "previous" if pointer.startswith(("/previous/", "previous:")) else dossier
+    parts = _parts(pointer.removeprefix("previous:"))
+    if parts[0] == "statements":
+        return read_statements(folder).get((int(parts[1].removeprefix("FY")), parts[2]))
+    file = _pointer_file("/" + "/".join(parts))
+    if file is None or not (folder / file).exists():
+        return None
+    value = json.loads((folder / file).read_text("utf-8"), parse_float=Decimal, parse_int=Decimal)
+    for part in parts[1:] if parts[0] == "corp" else parts:
+        value = value[int(part)] if isinstance(value, list) else value.get(part)
+        if value is None:
+            return None
+    return value
 
 
 def evidence_file(evidence: dict[str, Any], dossier: Path) -> str | None:
