@@ -64,12 +64,13 @@ async def run_kyc(
     lang: str = "ko",
     llm: Llm | None = None,
     search: Search | None = None,
+    embedder: Embedder | None = None,
     now: datetime = NOW,
 ) -> KycRun:
     """Upload the dossier and run all steps."""
     job = await upload(pool, folder, lang=lang)
     job_id = uuid4()
-    resources = (pool, llm or Llm(), search or Search(), Embedder(LexicalEmbedding()))
+    resources = (pool, llm or Llm(), search or Search(), embedder or Embedder(LexicalEmbedding()))
     contexts: dict[str, InlineContext] = {}
     outputs: dict[str, Any] = {}
 

@@ -19,10 +19,11 @@ import numpy as np
 from rkyc.errors import CorpNotFoundError, EmbeddingPartialFailure, EmbeddingTimeoutError, RetryableException
 from rkyc.flow.context import StepContext
 from rkyc.providers.embedding.embedder import Embedder
+from rkyc.providers.embedding.lexical import LexicalEmbedding
 from rkyc.steps.kyc.changes import Known, Seen, compare_with_known, list_gone
 from rkyc.steps.kyc.schemas import IndexedSignal, IndexOut, RiskSignalDraft, SnapshotOut, ValidationOut
 from rkyc.steps.kyc.signature import compute_content_digest, compute_signature
-from rkyc.steps.kyc.vocabulary import ChangeKind
+from rkyc.steps.kyc.vocabulary import ChangeKind, RefType
 from rkyc.store.kyc.corps import lock_corp
 from rkyc.store.kyc.embeddings import EmbeddingRow, add_embeddings
 from rkyc.store.kyc.risk_signals import (
@@ -192,7 +193,12 @@ def _summarise(
 
 
 async def _embed(ctx: StepContext, reported: list[ReportedRow]) -> list[EmbeddingRow]:
-    """Embed the texts in batches; a batch that fails is left out with a warning."""
+    """Embed the texts in batches; a batch that fails is left out with a warning.
+
+    A title tells what its evidence tells: outside go those alone whose evidence is all PUBLIC news.
+    """
+    if ctx.use(Embedder).name != LexicalEmbedding.name:
+        reported = [row for row in reported if _tells_news_alone(row)]
     texts = [f"{row.draft['title']}\n{row.draft['summary']}" for row in reported]
     rows: list[EmbeddingRow] = []
     for start in range(0, len(texts), _BATCH):
@@ -219,6 +225,10 @@ async def _embed(ctx: StepContext, reported: list[ReportedRow]) -> list[Embeddin
             for row, text, vector in zip(reported[start : start + _BATCH], batch, vectors, strict=True)
         ]
     return rows
+
+
+def _tells_news_alone(row: ReportedRow) -> bool:
+    return all(item["ref_type"] == RefType.URL for item in row.draft["evidence"])
 
 
 async def _embed_batch(ctx: StepContext, texts: list[str]) -> EmbeddedBatch:

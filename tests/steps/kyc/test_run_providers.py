@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from rkyc.errors import ChildProcessDiedError, ContentPolicyError, LLMTimeoutError, SearchTimeoutError
+from rkyc.providers.embedding.embedder import Embedder
+from rkyc.providers.embedding.types import Embedding
 from rkyc.providers.llm.router import Llm
 from rkyc.providers.llm.types import LlmAnswer, LlmRequest, Usage
 from rkyc.providers.search.router import Search
@@ -113,6 +116,33 @@ async def test_internal_data_never_reaches_the_external_track_or_the_search(
     assert "33500000000" not in told_outside
     assert search.asked
     assert CANARY not in repr(search.asked)
+
+
+class ScriptedEmbedding:
+    """A vendor's embedding that keeps what it was given."""
+
+    name = model = "vendor"
+    dim = 2
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    async def embed(self, texts: Sequence[str], *, timeout_s: float) -> Embedding:
+        self.texts += texts
+        return Embedding(np.ones((len(texts), 2), dtype=np.float32), self.model)
+
+    async def aclose(self) -> None: ...
+
+
+async def test_internal_findings_are_never_embedded_outside(pool: Pool) -> None:
+    vendor = ScriptedEmbedding()
+    run = await run_kyc(pool, HANBIT, embedder=Embedder(vendor))
+    told = "\n".join(vendor.texts)
+    drafts = [*run.validation.kept, *run.validation.below_cut]
+    assert {draft.rule_id for draft in drafts if draft.title in told} == {
+        draft.rule_id for draft in drafts if str(draft.rule_id).startswith(("E-", "O-"))
+    }
+    assert "640,000,000" not in told
 
 
 async def test_without_an_internal_track_internal_data_gets_rules_only(pool: Pool, tmp_path: Path) -> None:
