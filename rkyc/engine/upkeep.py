@@ -153,9 +153,10 @@ class Upkeep:
             )
             dead = self._find_dead(rows)
             if dead:
-                taken = await workers.reclaim_tasks(
-                    conn, worker_ids=dead, frozen_after_s=self._options.frozen_after_s
-                )
+                async with conn.transaction():
+                    taken = await workers.reclaim_tasks(
+                        conn, worker_ids=dead, frozen_after_s=self._options.frozen_after_s
+                    )
                 self._report(taken)
             if not await workers.find_running_of_others(conn, self._worker_id) and not self._missed:
                 self._others_run = False

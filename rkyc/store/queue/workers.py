@@ -81,6 +81,15 @@ async def reclaim_tasks(
 ) -> list[Record]:
     """Take the tasks of workers that are gone; return (worker_id, worker, tasks, suspects) of each.
 
-    The statement looks again whether they are gone, by presence or by a beat older than `frozen_after_s`.
+    It looks again whether they are gone, by presence or by a beat older than `frozen_after_s`. Call it
+    in a transaction: it locks the tasks first.
     """
-    return await fetch(conn, _SQL["reclaim_tasks"], worker_ids=worker_ids, frozen_after_s=frozen_after_s)
+    locked = await fetch(conn, _SQL["lock_tasks_of_workers"], worker_ids=worker_ids)
+    return await fetch(
+        conn,
+        _SQL["reclaim_tasks"],
+        worker_ids=worker_ids,
+        frozen_after_s=frozen_after_s,
+        job_ids=[row["job_id"] for row in locked],
+        branches=[row["branch"] for row in locked],
+    )

@@ -10,8 +10,11 @@ UPDATE rkyc.worker SET ended_at = clock_timestamp(), busy = 0 WHERE id = :worker
 -- Its presence connection stands in this life of the server: from now on its absence means death.
 WITH booted AS (
   INSERT INTO rkyc.boot (at) SELECT clock_timestamp() WHERE NOT EXISTS (SELECT FROM rkyc.boot) ON CONFLICT DO NOTHING
+  RETURNING at
 )
-UPDATE rkyc.worker SET presence_at = clock_timestamp(), ended_at = NULL WHERE id = :worker_id;
+-- Reading `booted` makes it run first: the presence must not seem older than the life it stands in.
+UPDATE rkyc.worker SET presence_at = greatest(clock_timestamp(), (SELECT at + interval '1 us' FROM booted)), ended_at = NULL
+WHERE id = :worker_id;
 
 -- name: beat
 -- One statement for all that an idle process wants to know.
@@ -50,9 +53,13 @@ WHERE w.id <> :worker_id
 -- name: find_running_of_others
 SELECT EXISTS (SELECT FROM rkyc.running WHERE worker_id <> :worker_id);
 
+-- name: lock_tasks_of_workers
+-- A statement of its own, before reclaim_tasks in one transaction: no checkpoint can commit between that
+-- statement's snapshot and its lock. What a commit under way holds is left to the next round.
+SELECT job_id, branch FROM rkyc.running WHERE worker_id = ANY (:worker_ids::int[]) FOR UPDATE SKIP LOCKED;
+
 -- name: reclaim_tasks
--- running -> ready (or waiting, as a suspect), of workers that are gone. One atomic statement: what it
--- does not see locked by a commit under way, that commit has decided.
+-- running -> ready (or waiting, as a suspect), of workers that are gone: the tasks that were locked before
 WITH dead AS (
   UPDATE rkyc.worker w SET ended_at = clock_timestamp(), busy = 0
   WHERE w.id = ANY (:worker_ids::int[])
@@ -61,12 +68,13 @@ WITH dead AS (
   RETURNING w.id, w.name
 ), held AS MATERIALIZED (
   SELECT r.ctid AS place, r.*, d.name AS worker, j.pipeline || '@' || j.version AS wake_key, c.next_step, c.seq AS last_seq
-  FROM rkyc.running r JOIN dead d ON d.id = r.worker_id JOIN rkyc.job j ON j.id = r.job_id
+  FROM unnest(:job_ids::bigint[], :branches::int[]) AS l(job_id, branch)
+  JOIN rkyc.running r ON r.job_id = l.job_id AND r.branch = l.branch
+  JOIN dead d ON d.id = r.worker_id JOIN rkyc.job j ON j.id = r.job_id
   LEFT JOIN LATERAL (
     SELECT c.next_step, c.seq FROM rkyc.checkpoint c
     WHERE c.job_id = r.job_id AND c.branch = r.branch AND c.fence = r.fence ORDER BY c.seq DESC LIMIT 1
   ) c ON true
-  FOR UPDATE OF r SKIP LOCKED
 ), gone AS (
   DELETE FROM rkyc.running WHERE ctid = ANY (ARRAY(SELECT place FROM held))
 ), counted AS MATERIALIZED (
