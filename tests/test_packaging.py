@@ -54,7 +54,7 @@ def names_of(requirements: list[str]) -> set[str]:
 def core_modules() -> list[str]:
     """Every module but those of the rings outside: documents, vectors, providers, the report, the steps."""
     outside = re.compile(
-        r"rkyc/(cli/kyc|examples|pipelines|providers|report|steps|store/kyc|vendors|testing|api/report)\b"
+        r"rkyc/(cli/kyc|examples|pipelines|providers|report|steps|store/kyc|vendors|analysis|testing|api/report)\b"
     )
     files = (path.relative_to(ROOT) for path in sorted((ROOT / "rkyc").rglob("*.py")))
     return [

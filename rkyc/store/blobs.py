@@ -8,9 +8,10 @@ hold up the claim's cursor, and a blob without its row is not there.
 from __future__ import annotations
 
 import hashlib
+from typing import IO
 
 from rkyc.errors import StorageDownloadError
-from rkyc.store.pool import Connection, fetch, fetch_value
+from rkyc.store.pool import Connection, Record, fetch, fetch_row, fetch_value
 from rkyc.store.statements import load
 
 _SQL = load(__file__)
@@ -32,6 +33,37 @@ async def write_blob(conn: Connection, data: bytes, media_type: str = "applicati
         conn, _SQL["write_blob_row"], sha256=sha256, size=len(data), media_type=media_type, chunks=len(chunks)
     )
     return sha256
+
+
+async def write_blob_file(
+    conn: Connection, file: IO[bytes], *, sha256: str, size: int, media_type: str
+) -> None:
+    """Store a file of a known hash and size, from its place on, one chunk in memory at a time.
+
+    The caller has hashed what it gives; like `write_blob` it is not for inside a transaction.
+    """
+    if await fetch_value(conn, _SQL["touch_blob"], sha256=sha256) is not None:
+        return
+    chunks = max(1, -(-size // CHUNK_BYTES))
+    for number in range(chunks):
+        await fetch(conn, _SQL["write_chunk"], sha256=sha256, number=number, data=file.read(CHUNK_BYTES))
+    await fetch(conn, _SQL["write_blob_row"], sha256=sha256, size=size, media_type=media_type, chunks=chunks)
+
+
+async def find_blob(conn: Connection, sha256: str) -> Record | None:
+    """Return (size, media_type, chunks) of a stored blob."""
+    return await fetch_row(conn, _SQL["find_blob"], sha256=sha256)
+
+
+async def read_chunk(conn: Connection, sha256: str, number: int) -> bytes:
+    """Return one chunk of a stored blob, counted from 0."""
+    data: bytes | None = await fetch_value(conn, _SQL["read_chunk"], sha256=sha256, number=number)
+    if data is None:
+        raise StorageDownloadError(
+            f"blob {sha256[:12]}… has lost chunk {number}: upload it again (POST /api/v1/blobs)",
+            {"sha256": sha256},
+        )
+    return data
 
 
 async def read_blob(conn: Connection, sha256: str) -> bytes:

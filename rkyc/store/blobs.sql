@@ -14,3 +14,9 @@ ON CONFLICT (sha256) DO UPDATE SET touched_at = clock_timestamp();
 
 -- name: read_chunks
 SELECT c.data FROM rkyc.blob b JOIN rkyc.blob_chunk c ON c.sha256 = b.sha256 WHERE b.sha256 = :sha256 ORDER BY c.number;
+
+-- name: find_blob
+SELECT size, media_type, chunks FROM rkyc.blob WHERE sha256 = :sha256;
+
+-- name: read_chunk
+SELECT data FROM rkyc.blob_chunk WHERE sha256 = :sha256 AND number = :number;

@@ -1,6 +1,12 @@
-"""What happened to a job, in its order: derived from checkpoints, events and history."""
+"""What happened to a job, in its order: derived from checkpoints, events and history.
+
+Numbers (`seq`) grow within a job in the order of the commits; a number may hold up to three rows.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
 
 from rkyc.store.pool import Connection, Record, fetch, fetch_row
 from rkyc.store.statements import load
@@ -8,11 +14,20 @@ from rkyc.store.statements import load
 _SQL = load(__file__)
 
 
-async def read_events(conn: Connection, job_id: int, after: int) -> list[Record]:
-    """Return (seq, type, step, next_step, at, attempt, data) above a number; -1 for all."""
-    return await fetch(conn, _SQL["read_events"], job_id=job_id, after=after)
+async def read_plan(conn: Connection, uuid: UUID) -> Record | None:
+    """Return (id, pipeline, graph as JSON text) of a job."""
+    return await fetch_row(conn, _SQL["read_plan"], uuid=uuid)
 
 
-async def read_start(conn: Connection, job_id: int) -> Record | None:
-    """Return (started_at or None, graph as JSON text) of a job."""
-    return await fetch_row(conn, _SQL["read_start"], job_id=job_id)
+async def read_events(conn: Connection, job_id: int, *, since: int, limit: int) -> list[Record]:
+    """Return the rows from a number on, that number included; 0 for all.
+
+    (seq, kind, type, step, at, attempt, degraded, data, result); `kind` is created, checkpoint, event,
+    history (`type` is the state) or started; data and result are JSON text.
+    """
+    return await fetch(conn, _SQL["read_events"], job_id=job_id, since=since, limit=limit)
+
+
+async def read_marks(conn: Connection, job_ids: Sequence[int]) -> dict[int, str]:
+    """Return a mark per job that changes when something happens to it."""
+    return {row["job_id"]: row["mark"] for row in await fetch(conn, _SQL["read_marks"], job_ids=job_ids)}

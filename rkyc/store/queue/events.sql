@@ -1,24 +1,40 @@
+-- name: read_plan
+-- The job's inner id, and the graph that its events are derived by.
+SELECT j.id, j.pipeline, v.graph
+FROM rkyc.job j JOIN rkyc.pipeline_version v ON v.name = j.pipeline AND v.version = j.version WHERE j.uuid = :uuid;
+
 -- name: read_events
--- All that happened to a job after `after`, in its order; most of it is derived from checkpoints.
-SELECT * FROM (
-  SELECT 0 AS seq, 'job.created' AS type, NULL::text AS step, NULL::text AS next_step, j.created_at AS at, NULL::int AS attempt, NULL::jsonb AS data
+-- What happened to a job from number `since` on, in its order; most of it is derived from checkpoints. One
+-- snapshot: a checkpoint is never seen without the start before it.
+SELECT r.seq, r.kind, r.type, r.step, r.at, r.attempt, r.degraded, r.data, r.result FROM (
+  SELECT 0 AS seq, 1 AS rank, 'created' AS kind, NULL::text AS type, NULL::text AS step, j.created_at AS at, NULL::int AS attempt,
+    false AS degraded, NULL::jsonb AS data, NULL::jsonb AS result
   FROM rkyc.job j WHERE j.id = :job_id
   UNION ALL
-  SELECT c.seq, 'step.completed', c.step, c.next_step, c.finished_at, c.attempt, jsonb_build_object('degraded', c.degraded)
-  FROM rkyc.checkpoint c WHERE c.job_id = :job_id
+  SELECT c.seq, 2, 'checkpoint', NULL, c.step, c.finished_at, c.attempt, c.degraded, NULL, NULL
+  FROM rkyc.checkpoint c WHERE c.job_id = :job_id AND c.seq >= :since
   UNION ALL
-  SELECT e.seq, e.type, e.step, NULL, e.at, e.attempt, e.data FROM rkyc.event e WHERE e.job_id = :job_id
+  SELECT e.seq, 3, 'event', e.type, e.step, e.at, e.attempt, false, e.data, NULL
+  FROM rkyc.event e WHERE e.job_id = :job_id AND e.seq >= :since
   UNION ALL
-  SELECT h.seq, 'job.' || h.state, h.step, NULL, h.finished_at, h.attempt,
-    jsonb_build_object('error_code', h.error_code, 'error', h.error_message, 'result', h.result, 'degraded', h.degraded)
+  SELECT h.seq, 4, 'history', h.state, h.step, h.finished_at, h.attempt, h.degraded,
+    jsonb_build_object('error_code', h.error_code, 'error', h.error_message), h.result
   FROM rkyc.history h WHERE h.job_id = :job_id
-) all_events WHERE seq > :after OR (seq = 0 AND :after < 0) ORDER BY seq;
+  UNION ALL
+  -- A job that ended before it ever started, and was started by a person, starts after that.
+  SELECT coalesce((SELECT max(e.seq) FROM rkyc.event e WHERE e.job_id = :job_id AND e.type = 'job.retried'
+                   AND e.data -> 'started_at' = 'null'), 0), 5, 'started', NULL, NULL, s.at, NULL, false, NULL, NULL
+  FROM (SELECT coalesce(
+    (SELECT min(r.started_at) FROM rkyc.running r WHERE r.job_id = :job_id),
+    (SELECT h.started_at FROM rkyc.history h WHERE h.job_id = :job_id),
+    (SELECT min(w.started_at) FROM rkyc.waiting_task w WHERE w.job_id = :job_id)) AS at) s WHERE s.at IS NOT NULL
+) r WHERE r.seq >= :since ORDER BY r.seq, r.rank LIMIT :limit;
 
--- name: read_start
--- When the job started and where it first began, once it did.
-SELECT coalesce(
-    (SELECT min(r.started_at) FROM rkyc.running r WHERE r.job_id = j.id),
-    (SELECT h.started_at FROM rkyc.history h WHERE h.job_id = j.id),
-    (SELECT min(w.started_at) FROM rkyc.waiting_task w WHERE w.job_id = j.id)) AS started_at,
-  v.graph
-FROM rkyc.job j JOIN rkyc.pipeline_version v ON v.name = j.pipeline AND v.version = j.version WHERE j.id = :job_id;
+-- name: read_marks
+-- How far each of these jobs is: where a mark changed, something happened.
+SELECT w.id AS job_id, concat_ws('.',
+  coalesce((SELECT max(c.seq) FROM rkyc.checkpoint c WHERE c.job_id = w.id), 0),
+  coalesce((SELECT max(e.seq) FROM rkyc.event e WHERE e.job_id = w.id), 0),
+  coalesce((SELECT h.seq FROM rkyc.history h WHERE h.job_id = w.id), 0),
+  EXISTS (SELECT FROM rkyc.running r WHERE r.job_id = w.id)) AS mark
+FROM unnest(:job_ids::bigint[]) AS w(id);

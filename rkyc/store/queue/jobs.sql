@@ -104,7 +104,8 @@ WITH gone AS (
 ), told AS (
   INSERT INTO rkyc.event (job_id, seq, type, branch, step, attempt, worker_id, data, at)
   SELECT job_id, seq, 'job.retried', branch, step, attempt, worker_id,
-    jsonb_build_object('state', state, 'error_code', error_code, 'error', error_message), :now FROM gone
+    jsonb_build_object('state', state, 'error_code', error_code, 'error', error_message, 'started_at', started_at, 'finished_at', finished_at),
+    :now FROM gone
 ), buried AS (
   UPDATE rkyc.dead_letter SET state = 'requeued' WHERE job_id = :job_id AND state = 'dead'
 ), counted AS (

@@ -1,0 +1,79 @@
+"""The shapes of bodies and queries. Unknown fields are refused: a misspelt one must not pass unseen."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+from rkyc.flow.states import JobState
+
+# Names that go to the database as they are: no control characters.
+Name = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Key = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Url = Annotated[str, StringConstraints(max_length=2000, pattern=r"^https?://[^\s\x00-\x1f\x7f]+$")]
+Reason = Annotated[str, StringConstraints(max_length=500, pattern=r"^[^\x00]*$")]
+# Ten years.
+_SECONDS_MAX = 315_360_000
+_LIST_MAX = 1000
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class JobRequest(_Request):
+    """The body of POST /api/v1/jobs."""
+
+    pipeline: Name
+    input: Any
+    lane: Name = "default"
+    idempotency_key: Key | None = None
+    deadline_s: float | None = Field(default=None, gt=0, le=_SECONDS_MAX)
+    run_at: AwareDatetime | None = None
+    webhook_url: Url | None = None
+    metadata: dict[str, Any] | None = None
+    budget_usd: float | None = Field(default=None, ge=0, lt=1_000_000)
+
+
+class CancelRequest(_Request):
+    """The body of POST …/cancel; none is needed."""
+
+    reason: Reason | None = None
+
+
+class EmptyRequest(_Request):
+    """A body that may only be `{}`, or missing."""
+
+
+class StartQuery(_Request):
+    """The query of POST /api/v1/pipelines/{pipeline}, whose body is the input itself."""
+
+    lane: Name = "default"
+
+
+class JobsQuery(_Request):
+    """The query of GET /api/v1/jobs; `before` is the last id of the page before."""
+
+    status: JobState | None = None
+    pipeline: Name | None = None
+    corp: Name | None = None
+    since: AwareDatetime | None = None
+    before: UUID | None = None
+    limit: int = Field(default=50, ge=1, le=_LIST_MAX)
+
+
+class HistoryQuery(_Request):
+    """The query of GET /api/v1/pipelines/history; `status` in its words or in ours."""
+
+    hours: float = Field(default=1, gt=0, le=87_600)
+    limit: int = Field(default=100, ge=1, le=_LIST_MAX)
+    status: Name | None = None
+    task_name: Name | None = None
+
+
+class ReportQuery(_Request):
+    """The query of GET …/report."""
+
+    format: Literal["html", "md", "json"] = "html"

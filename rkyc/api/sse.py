@@ -1,0 +1,121 @@
+"""`GET /api/v1/jobs/{id}/events`: a job's events as they happen, every one once, in their order.
+
+A client that comes back with Last-Event-ID gets what it missed; one that comes late gets the whole
+history. The stream ends with the job. Who comes back after that end gets 204, which tells a browser to
+come no more. While the database is away the stream stays open and goes on when it is back.
+"""
+
+from __future__ import annotations
+
+import time
+from uuid import UUID
+
+from aiohttp import web
+
+from rkyc.api.event_feed import EventReader, Watch
+from rkyc.api.problems import Problem
+from rkyc.api.services import SERVICES, Services
+from rkyc.api.wire import read_job_id
+from rkyc.errors import DatabaseConnectionError, StoreError
+from rkyc.telemetry import events
+from rkyc.telemetry.logs import get_logger
+
+_log = get_logger(__name__)
+
+_HEADERS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-cache",
+    # Proxies that buffer would hold events back. Source: nginx, X-Accel-Buffering.
+    "X-Accel-Buffering": "no",
+}
+# How soon a browser comes back after a cut. Milliseconds.
+_RECONNECT = b"retry: 1000\n\n"
+_PING = b": ping\n\n"
+# Digits of the largest id there can be.
+_ID_DIGITS_MAX = 15
+# How long a stream waits for a database that is away before it looks again. Seconds.
+_AWAY_PAUSE_S = 1.0
+
+
+async def stream_events(request: web.Request) -> web.StreamResponse:
+    """Stream a job's events until its end, or until the client goes."""
+    services = request.app[SERVICES]
+    feed = services.feed
+    job_id = read_job_id(request)
+    if feed.is_full or feed.is_closing:
+        raise Problem(
+            503, "STREAMS_FULL", "this process keeps no more event streams open: try again", retry_after_s=2
+        )
+    transport = request.transport
+    reader = await feed.open(job_id)
+    with feed.watch(
+        job_id, reader.job_id, is_gone=lambda: transport is None or transport.is_closing()
+    ) as watch:
+        extra = {} if await _skip(request, reader) else {"replayed": True}
+        first = await reader.next()
+        if not first and reader.is_over:
+            return web.Response(status=204)
+        response = web.StreamResponse(headers=_HEADERS)
+        await response.prepare(request)
+        stream = _Stream(response, services, watch, reader, extra)
+        services.metrics.sse_opened()
+        _log.debug(events.STREAM_OPENED, job_id=str(job_id))
+        try:
+            await response.write(_RECONNECT + b"".join(event.encode(job_id, extra) for event in first))
+            await stream.run(job_id)
+        except ConnectionResetError:
+            # The client went away; it knows its place and may come back.
+            pass
+        finally:
+            services.metrics.sse_closed()
+            _log.debug(events.STREAM_CLOSED, job_id=str(job_id))
+    return response
+
+
+async def _skip(request: web.Request, reader: EventReader) -> bool:
+    """Go to the client's place; False: it named one that is not of this job, so it gets all."""
+    # A browser that comes back sends the header, beside the query of its first address.
+    given = request.headers.get("Last-Event-ID") or request.query.get("last_event_id", "")
+    if not given:
+        return True
+    if not (given.isascii() and given.isdigit() and len(given) <= _ID_DIGITS_MAX):
+        return False
+    return await reader.skip_to(int(given))
+
+
+class _Stream:
+    """Sends what comes, and a comment when nothing does."""
+
+    def __init__(
+        self,
+        response: web.StreamResponse,
+        services: Services,
+        watch: Watch,
+        reader: EventReader,
+        extra: dict[str, bool],
+    ) -> None:
+        self._response = response
+        self._feed = services.feed
+        self._ping_s = services.options.ping_s
+        self._watch = watch
+        self._reader = reader
+        self._extra = extra
+
+    async def run(self, job_id: UUID) -> None:
+        sent_at = time.monotonic()
+        while not (self._reader.is_over or self._feed.is_closing or self._watch.is_gone()):
+            self._watch.clear()
+            pause_s = max(0.0, sent_at + self._ping_s - time.monotonic())
+            try:
+                fresh = await self._reader.next()
+            except (DatabaseConnectionError, StoreError):
+                fresh = []
+                pause_s = min(pause_s, _AWAY_PAUSE_S)
+            if fresh:
+                await self._response.write(b"".join(event.encode(job_id, self._extra) for event in fresh))
+                sent_at = time.monotonic()
+                continue
+            await self._watch.wait(pause_s)
+            if time.monotonic() - sent_at >= self._ping_s:
+                await self._response.write(_PING)
+                sent_at = time.monotonic()

@@ -1,0 +1,92 @@
+"""Builds the web application of a process from its app and its worker.
+
+It listens on the loopback alone: there are no API keys yet, and whoever reaches the port may do all.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from rkyc import __version__
+from rkyc.api.event_feed import EventFeed
+from rkyc.api.origin import is_loopback
+from rkyc.api.server import make_application
+from rkyc.api.services import ApiOptions, Intake, RenderReport, Services
+from rkyc.app import App
+from rkyc.engine.worker import Worker
+from rkyc.errors import ConfigError
+
+_KYC = "kyc"
+
+
+def build_web(app: App, worker: Worker | None, *, host: str, port: int = 0) -> web.Application:
+    """Return the application to serve at `host`; without a worker it only takes and shows jobs.
+
+    Raises:
+        ConfigError: the host is reached by others.
+    """
+    require_loopback(host, port)
+    settings = app.settings
+    options = ApiOptions(
+        body_bytes_max=settings.body_bytes_max,
+        upload_bytes_max=settings.upload_bytes_max,
+        sse_clients_max=settings.sse_clients_max,
+        direct_dsn=settings.direct_dsn,
+        version=__version__,
+    )
+    feed = EventFeed(
+        pool=app.pool,
+        watches_max=options.sse_clients_max,
+        direct_dsn=options.direct_dsn,
+        look_s=options.look_s,
+    )
+    intakes, reports = _find_domains(app)
+    return make_application(
+        Services(
+            client=app.client,
+            pool=app.pool,
+            metrics=app.metrics,
+            registry=app.registry,
+            feed=feed,
+            options=options,
+            intakes=intakes,
+            reports=reports,
+            find_obstacle=lambda: _find_obstacle(worker),
+        )
+    )
+
+
+def require_loopback(host: str, port: int = 0) -> None:
+    """Refuse an address that others reach.
+
+    Raises:
+        ConfigError: with what to do instead.
+    """
+    if not is_loopback(host):
+        target = f"127.0.0.1:{port}" if port else "it"
+        raise ConfigError(
+            f"--host {host}: the API has no keys yet, so it listens on 127.0.0.1 or ::1 alone: "
+            f"put a reverse proxy that checks who asks in front of {target}"
+        )
+
+
+def _find_domains(app: App) -> tuple[Mapping[str, Intake], Mapping[str, RenderReport]]:
+    """Return what domains add to the API, by pipeline; nothing where none of theirs is served."""
+    if all(pipeline.name != _KYC for pipeline in app.registry):
+        return {}, {}
+    # Not at the top: it needs extras that the core runs without.
+    analysis: Any = importlib.import_module("rkyc.analysis")
+    intake = analysis.DossierIntake(pool=app.pool, root=app.settings.dossier_root)
+    return {_KYC: intake}, {_KYC: analysis.AnalysisReports(client=app.client, pool=app.pool)}
+
+
+def _find_obstacle(worker: Worker | None) -> str | None:
+    if worker is None:
+        return None
+    if worker.is_draining:
+        return "draining: the process is about to end"
+    return None if worker.ready.is_set() else "starting: the worker is not ready"
