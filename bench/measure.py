@@ -24,13 +24,14 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """The runs of one question, with those of bare SQL beside them (none where there is nothing to compare)."""
+    """The runs of one question, with those of what it is compared with beside them, if anything."""
 
     name: str
     unit: str
     samples: Sequence[Sample]
     baseline: Sequence[Sample] = ()
     more_is_better: bool = True
+    against: str = "bare SQL"
 
     @property
     def median(self) -> float:
@@ -38,7 +39,7 @@ class Measure:
 
     @property
     def ratios(self) -> list[float]:
-        """One per round: how fast rkyc was relative to bare SQL."""
+        """One per round: how fast it was relative to the baseline."""
         pairs = zip(self.samples, self.baseline, strict=bool(self.baseline))
         found = [(ours.value, bare.value) for ours, bare in pairs]
         return [ours / bare if self.more_is_better else bare / ours for ours, bare in found]
@@ -47,19 +48,28 @@ class Measure:
         """Return the measure as one line for people."""
         text = f"{self.name}: {_spread([s.value for s in self.samples])} {self.unit}"
         if self.baseline:
-            text += f"; bare SQL {_spread([s.value for s in self.baseline])}, ratio {_spread(self.ratios)}"
+            text += (
+                f"; {self.against} {_spread([s.value for s in self.baseline])}, ratio {_spread(self.ratios)}"
+            )
         details = _medians(self.samples)
         return text + (
             "" if not details else f"; {', '.join(f'{k} {number(v)}' for k, v in details.items())}"
         )
 
+    def columns(self) -> tuple[str, str, str]:
+        """Return the medians of both sides and of the ratios, as cells of a table."""
+        bare = number(statistics.median(s.value for s in self.baseline)) if self.baseline else ""
+        ratio = number(statistics.median(self.ratios)) if self.baseline else ""
+        return f"{number(self.median)} {self.unit}", bare, ratio
+
     def as_json(self) -> dict[str, Any]:
         """Return everything that was measured."""
-        sides = {"rkyc": self.samples, "bare": self.baseline}
+        sides = {"measured": self.samples, "baseline": self.baseline}
         return {
             "name": self.name,
             "unit": self.unit,
             "more_is_better": self.more_is_better,
+            **({"against": self.against} if self.baseline else {}),
             **{side: _summary(samples) for side, samples in sides.items() if samples},
             **({"ratio": _statistics(self.ratios)} if self.baseline else {}),
         }
