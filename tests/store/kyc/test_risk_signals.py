@@ -12,6 +12,8 @@ import pytest
 
 import rkyc.store.migrate as migrate_module
 from rkyc.errors import ConflictError, InvalidInputError, NotFoundError
+from rkyc.providers.embedding.embedder import Embedder
+from rkyc.providers.embedding.lexical import LexicalEmbedding
 from rkyc.steps.kyc import index as index_step
 from rkyc.steps.kyc import vocabulary
 from rkyc.steps.kyc.schemas import KycInput, ValidationOut
@@ -29,7 +31,7 @@ async def signal_id(pool: Pool) -> int:
     """A risk signal with status NEW, without a vector."""
     manifest = KycInput.model_validate({"corp": {"name": "가나", "industry_code": "C30"}})
     snapshot, ctx = await take_snapshot(pool, manifest)
-    step = InlineContext(pool, by_type={index_step.Embedder: None}, job_id=ctx.job_id)
+    step = InlineContext(pool, Embedder(LexicalEmbedding()), job_id=ctx.job_id)
     output = await index_step.run(step, ValidationOut(), snapshot)
     pending = output.pending
     draft = make_draft()
