@@ -76,6 +76,8 @@ class Upkeep:
         self._on_suspects = on_suspects
         self._workers = 1
         self._others_run = False
+        # When somebody was last heard to begin something, by this process's own clock.
+        self._active_at = time.monotonic()
         # Worker id -> when this process first missed its presence.
         self._missed: dict[int, float] = {}
 
@@ -119,8 +121,9 @@ class Upkeep:
             self._notices.wake_lane(lane)
 
     def note_activity(self) -> None:
-        """Somebody may hold tasks now: watch until nobody does."""
+        """Somebody may hold tasks now, or in a moment: watch until nobody does."""
         self._others_run = True
+        self._active_at = time.monotonic()
 
     async def reconcile(self) -> None:
         """Stop the tasks whose leases are gone: reclaimed while this process was away, or cancelled."""
@@ -159,7 +162,9 @@ class Upkeep:
                     )
                 self._report(taken)
             if not await workers.find_running_of_others(conn, self._worker_id) and not self._missed:
-                self._others_run = False
+                # Whoever was woken by the same notice may not have committed its claim yet; until the
+                # next beat, which looks as well, nobody may stop watching.
+                self._others_run = time.monotonic() - self._active_at < self._options.poll_s
         return min(pause_s, 0.2) if self._missed else pause_s
 
     def _find_dead(self, rows: Sequence[Record]) -> list[int]:

@@ -68,9 +68,7 @@ async def open_vendors(folder: Path, script: dict[str, Any]) -> AsyncIterator[Ve
     rules, ledger = folder / "vendors.json", folder / "vendors.jsonl"
     rules.write_text(json.dumps(script), encoding="utf-8")
     command = ["-m", "tests.support.vendor_wire", "--ledger", str(ledger), "--script", str(rules)]
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, *command, cwd=ROOT, stdout=subprocess.PIPE
-    )
+    process = await asyncio.create_subprocess_exec(sys.executable, *command, cwd=ROOT, stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
         yield Vendors(json.loads(await process.stdout.readline())["url"], ledger)
