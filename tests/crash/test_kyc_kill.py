@@ -7,9 +7,8 @@ answered and journalled is never asked again, and what a completed step did is n
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import asyncpg
 import pytest
 
 from tests.support.dossiers import HANBIT
+from tests.support.engine import wait_for
 from tests.support.hosts import Host, Server, open_hosts
 from tests.support.kyc_vendors import DIRECT, INDUSTRY_SEARCH, INSIGHT, script_of
 from tests.support.vendors import Call, Vendors, open_vendors
@@ -91,7 +91,7 @@ async def test_job_goes_on_elsewhere_when_its_process_is_killed_at_the_start_of(
     step: str, dsn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with started(dsn, tmp_path, script_of(), "--pause-in", f"{step}:60", with_case=True) as scene:
-        await wait_until(lambda: scene.runs(step))
+        await wait_for(lambda: scene.runs(step), timeout_s=60, what=f"a running {step}")
         resumed_s = await _kill_and_finish(scene, step)
         assert repeated(scene.vendors.calls()) == []
         say(capsys, f"killed in {step}: goes on after {resumed_s:.2f} s")
@@ -118,7 +118,7 @@ async def test_only_the_unanswered_call_is_made_again_when_killed_while_it_waits
 ) -> None:
     script = script_of((kind, words))
     async with started(dsn, tmp_path, script, with_case=True) as scene:
-        await wait_until(lambda: hangs(scene, answered))
+        await wait_for(lambda: hangs(scene, answered), timeout_s=60, what="one call without an answer")
         before = scene.vendors.calls()
         resumed_s = await _kill_and_finish(scene, step)
         again = repeated(scene.vendors.calls())
@@ -138,7 +138,7 @@ async def _kill_and_finish(scene: Scene, step: str) -> float:
     assert await scene.runs(step)
     other = await scene.kill_the_one_that_runs_it()
     killed_at = await scene.conn.fetchval("SELECT clock_timestamp()")
-    await wait_until(lambda: ended(scene))
+    await wait_for(lambda: ended(scene), timeout_s=60, what="the job's end")
     job, steps = await scene.status(), await scene.steps()
     assert job["status"] == "completed", dict(job)
     assert {name: row["status"] for name, row in steps.items()} == dict.fromkeys(STEPS, "completed")
@@ -174,13 +174,6 @@ async def _remember_case(conn: asyncpg.Connection[asyncpg.Record]) -> None:
 
 def repeated(calls: list[Call]) -> list[Call]:
     return [call for call, times in Counter(calls).items() if times > 1]
-
-
-async def wait_until(condition: Callable[[], Awaitable[bool]], *, timeout_s: float = 60.0) -> None:
-    end = time.monotonic() + timeout_s
-    while not await condition():
-        assert time.monotonic() < end, f"not within {timeout_s:g} s"
-        await asyncio.sleep(0.02)
 
 
 def say(capsys: pytest.CaptureFixture[str], line: str) -> None:
