@@ -18,11 +18,14 @@ from rkyc.cli.output import one_line, say
 from rkyc.engine.client import Client
 from rkyc.errors import DatabaseConnectionError
 from rkyc.store.pool import Record
+from rkyc.store.queue.overview import list_workers
 
 ENDED = ("completed", "failed", "cancelled")
 # A look costs the database a millisecond; the eye sees ten a second.
 LOOK_S = 0.1
 AWAY_LOOK_S = 1.0
+# Looks after which a job that does not start needs an explanation.
+_PATIENT_LOOKS = 20
 
 
 class View(Protocol):
@@ -119,6 +122,7 @@ async def follow_job(client: Client, job_id: UUID, view: View) -> Record:
         NotFoundError: no such job.
     """
     is_away = False
+    looks = 0
     with view:
         while True:
             try:
@@ -133,4 +137,21 @@ async def follow_job(client: Client, job_id: UUID, view: View) -> Record:
             is_away = False
             if job["status"] in ENDED:
                 return job
+            looks += 1
+            if looks == _PATIENT_LOOKS and job["status"] == "pending":
+                await _explain_wait(client, job)
             await asyncio.sleep(LOOK_S)
+
+
+async def _explain_wait(client: Client, job: Record) -> None:
+    """Say why a job does not start, where a person can do something about it."""
+    pool = await client.pool()
+    async with pool.connection() as conn:
+        workers = await list_workers(conn, limit=1)
+    if not workers:
+        say("the job waits, and no worker is alive: `rkyc serve` starts one")
+    elif job["wait_reason"] in ("no_worker", "version_blocked"):
+        say(
+            f"the job waits: no worker serves {job['pipeline']}@{job['version']}; "
+            "`rkyc serve --app MODULE:REGISTRY` does"
+        )

@@ -24,6 +24,7 @@ from rkyc.cli.working import working
 from rkyc.config import Settings
 from rkyc.errors import UnknownLaneError
 from rkyc.flow.pipeline import Registry
+from rkyc.web import require_loopback, serve_web
 
 program = make_program()
 
@@ -63,7 +64,10 @@ def serve(
     arguments += ["--only-app"] if only_app else []
     arguments += ["--grace", str(grace)] if grace is not None else []
     children = SuspectProcesses(arguments, dsn=dsn, grace_s=settings.grace_s if grace is None else grace)
-    run_async(_serve(settings, dsn, registry, options, children))
+    address = None if no_api else (host, port)
+    if address is not None:
+        require_loopback(*address)
+    run_async(_serve(settings, dsn, registry, options, children, address))
 
 
 async def _serve(
@@ -72,13 +76,19 @@ async def _serve(
     registry: Registry,
     options: Mapping[str, Any],
     children: SuspectProcesses,
+    address: tuple[str, int] | None,
 ) -> None:
     async with AsyncExitStack() as stack:
         app = await stack.enter_async_context(open_app(settings, dsn=dsn, registry=registry))
         stack.push_async_callback(children.close)
         worker = app.make_worker(on_suspects=children.start_one, **options)
+        url = None
+        if address is not None:
+            # Before the worker: a taken port ends the start before anything is claimed. It is left after
+            # the drain, of which /readyz tells.
+            url = await stack.enter_async_context(serve_web(app, worker, host=address[0], port=address[1]))
         work = await stack.enter_async_context(working(worker))
-        ready = {"event": "ready", "url": None, "worker": worker.name, "dsn": hide_password(app.pool.dsn)}
+        ready = {"event": "ready", "url": url, "worker": worker.name, "dsn": hide_password(app.pool.dsn)}
         print(orjson.dumps({**ready, "pid": os.getpid()}).decode(), flush=True)
         await work.until()
         # The children drain while this process does.
