@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import datetime
 from typing import Any
 
 from rkyc.engine.context import Context
@@ -52,13 +53,14 @@ def check_start(claim: Claim, place: Place, ctx: Context) -> None:
         )
 
 
-def deadline_of(place: Place, claim: Claim, ctx: Context) -> float | None:
-    """Return the monotonic instant at which the body is cancelled."""
-    limits = [place.step.timeouts.start_to_close] if place.step.timeouts.start_to_close is not None else []
+def deadline_of(place: Place, claim: Claim, now: datetime, *, is_waiting: bool = False) -> float | None:
+    """Return the monotonic instant at which the body is cancelled; `is_waiting`: it has not begun yet."""
+    timeouts = place.step.timeouts
+    limits = [timeouts.start_to_close] if timeouts.start_to_close is not None and not is_waiting else []
     if claim.deadline_at is not None:
-        limits.append((claim.deadline_at - ctx.now).total_seconds())
-    if place.step.timeouts.total is not None:
-        limits.append(place.step.timeouts.total - (ctx.now - claim.step_started_at).total_seconds())
+        limits.append((claim.deadline_at - now).total_seconds())
+    if timeouts.total is not None:
+        limits.append(timeouts.total - (now - claim.step_started_at).total_seconds())
     return time.monotonic() + min(limits) if limits else None
 
 

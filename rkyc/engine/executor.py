@@ -24,6 +24,7 @@ from rkyc.engine.notices import Notices
 from rkyc.errors import (
     LeaseLostError,
     RkycError,
+    WorkerBaseException,
 )
 from rkyc.flow import payload
 from rkyc.flow.decide import decide_failure, decide_success, error_code_of, make_fail, message_of
@@ -104,6 +105,9 @@ class Executor:
     def start(self, claim: Claim) -> None:
         """Run a claimed task in the background until it leaves this process."""
         execution = Execution(claim)
+        if older := self.executions.get((claim.job_id, claim.branch)):
+            # Its lease was taken away while this process stood still, and came back as another one.
+            older.cancel("fenced")
         self.executions[claim.job_id, claim.branch] = execution
         execution.task = asyncio.create_task(self._run(execution))
 
@@ -132,13 +136,27 @@ class Executor:
         except LeaseLostError:
             self._metrics.lease_lost()
         except Exception:
-            # A fault of the engine itself: the lease stays and is reclaimed with this process.
             _log.error(events.EXECUTOR_FAILED, job_id=str(claim.uuid), step=claim.step, exc_info=True)
+            await self._bury(claim)
         finally:
             # Another claim of the same task may stand here already, if this one was fenced.
             if self.executions.get((claim.job_id, claim.branch)) is execution:
                 del self.executions[claim.job_id, claim.branch]
             self._on_free()
+
+    async def _bury(self, claim: Claim) -> None:
+        """The engine itself failed on a task: end its job for all to see, rather than leave it running."""
+        pipeline = self._registry.get(claim.pipeline, claim.version)
+        error = WorkerBaseException(
+            f"step {claim.step}: the engine could not go on; the worker's log says why"
+        )
+        outcome = make_fail(claim, claim.step, error, claim.error_attempts + 1)
+        try:
+            await self._committer.commit(
+                outcome, is_branched=pipeline is not None and pipeline.graph.is_forked
+            )
+        except Exception:
+            _log.error(events.EXECUTOR_FAILED, job_id=str(claim.uuid), step=claim.step, exc_info=True)
 
     async def _run_chain(self, execution: Execution) -> None:
         """Run step after step under one lease until the task leaves."""
@@ -149,6 +167,7 @@ class Executor:
                 "version_blocked" if pipeline or self._serves_other_version(claim.pipeline) else "no_worker"
             )
             await self._committer.commit(Park(claim, kind), is_branched=False)
+            self._notices.wake_lane("parked")
             return
         place = pipeline.graph.places[claim.step]
         is_branched = pipeline.graph.is_forked
@@ -162,20 +181,21 @@ class Executor:
                 is_branched,
             )
             return
-        while True:
+        while place.step.lane is None or place.step.lane in self._lanes:
             outcome = await self._attempt(execution, pipeline, place, available)
-            held = await self._end(execution, pipeline, place, outcome, is_branched)
-            if not held or not isinstance(outcome, Advance):
+            landed = await self._end(execution, pipeline, place, outcome, is_branched)
+            if not isinstance(landed, Advance):
                 return
-            place = self._move_on(claim, pipeline, outcome, available)
-            lane = place.step.lane
-            if self.is_draining or (lane is not None and lane not in self._lanes):
-                await self._committer.commit(
-                    Release(claim, place.name, lane or claim.lane), is_branched=False
-                )
-                if lane is not None:
-                    self._notices.wake_lane(lane)
+            place = self._move_on(claim, pipeline, landed, available)
+            if self.is_draining:
+                await self._release(claim, place.step.lane or claim.lane)
                 return
+        # The step declares a lane that others serve.
+        await self._release(claim, place.step.lane)
+
+    async def _release(self, claim: Claim, lane: str) -> None:
+        await self._committer.commit(Release(claim, claim.step, lane), is_branched=False)
+        self._notices.wake_lane(lane)
 
     def _serves_other_version(self, name: str) -> bool:
         return any(pipeline.name == name for pipeline in self._registry)
@@ -205,19 +225,15 @@ class Executor:
         try:
             check_start(claim, place, ctx)
             output = step.check_output(await self._call_body(execution, pipeline, place, ctx, available))
+            if execution.stop == "timeout":
+                # It finished all the same: what it did counts.
+                uncancel()
+                execution.stop = None
             done = complete(place, ctx, output)
             self._metrics.step_finished(step.name, time.monotonic() - began)
             return decide_success(pipeline.graph, place, claim, done, claim.lane)
-        except asyncio.CancelledError:
-            if execution.stop != "timeout":
-                raise
-            uncancel()
-            execution.stop = None
-            error = timeout_error(place)
-        except LeaseLostError:
-            raise
-        except Exception as caught:
-            error = caught
+        except (Exception, SystemExit, asyncio.CancelledError) as caught:
+            error = _judge(execution, place, caught)
         finally:
             execution.deadline = None
         return self._decide_failure(execution, place, ctx, error)
@@ -228,14 +244,16 @@ class Executor:
         step = place.step
         arguments = step.read_arguments(available)
         limiters = self._limiters(pipeline, place)
+        claim = execution.claim
         if not limiters:
-            execution.deadline = deadline_of(place, execution.claim, ctx)
+            execution.deadline = deadline_of(place, claim, ctx.now)
             return await step.fn(ctx, **arguments)
+        # The attempt's limit is of the work, not of the wait for a free place.
+        execution.deadline = deadline_of(place, claim, ctx.now, is_waiting=True)
         async with contextlib.AsyncExitStack() as stack:
             for limiter in limiters:
                 await stack.enter_async_context(limiter)
-            # The limit is of the work, not of the wait for a free place.
-            execution.deadline = deadline_of(place, execution.claim, ctx)
+            execution.deadline = deadline_of(place, claim, self._clock.now())
             return await step.fn(ctx, **arguments)
 
     def _limiters(self, pipeline: Pipeline, place: Place) -> list[asyncio.Semaphore]:
@@ -291,8 +309,11 @@ class Executor:
 
     async def _end(
         self, execution: Execution, pipeline: Pipeline, place: Place, outcome: Outcome, is_branched: bool
-    ) -> bool:
-        """Commit an outcome; what can't be committed becomes a failed attempt itself."""
+    ) -> Outcome | None:
+        """Commit an outcome and return what landed; None: the lease is lost.
+
+        What can't be committed becomes a failed attempt itself, which is what lands then.
+        """
         claim = execution.claim
         execution.is_committing = True
         try:
@@ -304,15 +325,14 @@ class Executor:
                 raise
             ctx = self._make_context(execution, place)
             outcome = self._decide_failure(execution, place, ctx, error)
-            await self._end(execution, pipeline, place, outcome, is_branched)
-            return False
+            return await self._end(execution, pipeline, place, outcome, is_branched)
         finally:
             execution.is_committing = False
         if not held:
             self._metrics.lease_lost()
-            return False
+            return None
         self._tell(claim, place, outcome)
-        return True
+        return outcome
 
     def _tell(self, claim: Claim, place: Place, outcome: Outcome) -> None:
         """Say what was committed: hints to the listeners, a line at a job's end, the counters."""
@@ -336,3 +356,24 @@ class Executor:
         if isinstance(outcome, Retry):
             self._metrics.step_retried(place.name, outcome.error_code or "")
             self._on_scheduled()
+
+
+def _judge(execution: Execution, place: Place, caught: BaseException) -> BaseException:
+    """Return the error that a body's end stands for; raise where the body was stopped and nothing may follow.
+
+    Raises:
+        CancelledError: the task was cancelled by a drain, a lost lease, a person, or with the program.
+    """
+    if execution.stop == "timeout":
+        uncancel()
+        execution.stop = None
+        return timeout_error(place)
+    if execution.stop is not None:
+        # Whatever the body made of its cancellation.
+        raise asyncio.CancelledError from caught
+    if not isinstance(caught, asyncio.CancelledError):
+        return caught
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise caught
+    return RuntimeError("a CancelledError that nobody had sent came out of the step")

@@ -228,13 +228,13 @@ class Worker:
         return pause_s
 
     def _hear(self, text: str) -> None:
-        """A notice came: `lane`, `*`, `due`, or `cancel:JOB`."""
+        """A notice came: `lane`, `*`, `due`, `parked`, or `cancel:JOB`."""
         if text.startswith("cancel:"):
             self._upkeep.cancel_job(int(text[7:]))
             return
         self._upkeep.note_activity()
         self._watch_loop.wake()
-        if text == "due":
+        if text in ("due", "parked"):
             self._beat_loop.wake()
         elif text == "*" or text in self.lanes:
             self._dispatcher.wake()
