@@ -48,6 +48,8 @@ class Variant:
     edits: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
     swaps: Mapping[str, str] = field(default_factory=dict)
     has_cursor: bool = True
+    # The product's statements must hold without fresh statistics; another layout is given its best.
+    is_analyzed: bool = False
 
     def statements(self) -> dict[str, Statement]:
         """Return the product's statements with this variant's changes."""
@@ -82,6 +84,8 @@ class Question:
     variants: Sequence[Variant]
     steps: int = 0
     is_pinned: bool = False
+    jobs: int = JOBS
+    batch: int = BATCH
 
 
 _CHOSEN = Variant("as built")
@@ -93,6 +97,7 @@ _ONE_TABLE = Variant(
         "claim_tasks": "claim_in_one",
         "finish_tasks": "finish_in_one",
     },
+    is_analyzed=True,
 )
 _NO_CURSOR = Variant("hot tables, claim without cursor", has_cursor=False)
 # What the edits put in; the columns are those of the statements that they change.
@@ -113,10 +118,12 @@ SELECT job_id, branch FROM saved"""
 QUESTIONS = (
     Question("hot tables", ("enqueue", "claim", "finish"), (_CHOSEN, _ONE_TABLE)),
     Question(
-        "hot tables, a pinned snapshot",
-        ("claim", "finish"),
+        "claim of 60,000 jobs by 100 under a pinned snapshot",
+        ("claim",),
         (_CHOSEN, _NO_CURSOR, _ONE_TABLE),
         is_pinned=True,
+        jobs=60_000,
+        batch=100,
     ),
     Question(
         "lock of the lease",
@@ -223,17 +230,16 @@ async def _run(bench: Bench, question: Question, variant: Variant) -> Sample:
         if variant.ddl:
             await conn.execute(variant.ddl)
         flow = Flow(conn, variant)
-        await flow.enqueue(JOBS)
-        # The product's statements must hold without; the others are given their best.
-        if variant is not _CHOSEN:
+        await flow.enqueue(question.jobs)
+        if variant.is_analyzed:
             await conn.execute("ANALYZE")
         async with _pin(dsn, is_pinned=question.is_pinned):
-            while await flow.move_batch(question.steps):
+            while await flow.move_batch(question.batch, question.steps):
                 pass
-        if flow.moved != JOBS:
-            raise SystemExit(f"variant {variant.name}: {flow.moved} of {JOBS} jobs were finished")
+        if flow.moved != question.jobs:
+            raise SystemExit(f"variant {variant.name}: {flow.moved} of {question.jobs} jobs were finished")
         costs = [flow.costs[phase] for phase in question.phases]
-        rows = JOBS * (question.steps if question.phases == ("advance",) else 1)
+        rows = question.jobs * (question.steps if question.phases == ("advance",) else 1)
         return Sample(
             rows / sum(cost.seconds for cost in costs),
             {
@@ -274,15 +280,15 @@ class Flow:
                 inputs=[f'{{"n": {n}}}' for n in range(start, start + 1000)],
             )
 
-    async def move_batch(self, steps: int) -> int:
+    async def move_batch(self, size: int, steps: int) -> int:
         """Claim a batch, let it make its steps, finish it; return how many tasks it had."""
         after = self._cursor.after if self._variant.has_cursor else 0
-        rows = await self._call("claim", "claim_tasks", lane=LANE, after=after, slots=BATCH)
+        rows = await self._call("claim", "claim_tasks", lane=LANE, after=after, slots=size)
         rows = [row for row in rows if row["job_id"] is not None]
         if not rows:
             return 0
         bounds = rows[0]["xmin"], rows[0]["xmax"]
-        self._cursor.note_claim(max(row["fence"] for row in rows), *bounds, is_full=len(rows) == BATCH)
+        self._cursor.note_claim(max(row["fence"] for row in rows), *bounds, is_full=len(rows) == size)
         for seq in range(1, steps + 1):
             await self._commit("advance", "advance_tasks", rows, seq)
         self.moved += len(await self._commit("finish", "finish_tasks", rows, steps + 1))
