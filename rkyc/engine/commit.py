@@ -15,9 +15,8 @@ from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.flusher import Flusher
 from rkyc.errors import DatabaseConnectionError, LeaseLostError, StepTimeoutError, StoreError
 from rkyc.flow import payload
-from rkyc.flow.job import Claim
 from rkyc.flow.outcome import Advance, Arrive, Completed, Fail, Finish, Fork, Outcome, Retry
-from rkyc.store.pool import Connection, Pool, refuse_data_errors
+from rkyc.store.pool import Connection, Pool, refuse_data_errors, translate_errors
 from rkyc.store.queue import commits
 from rkyc.telemetry import events
 from rkyc.telemetry.logs import get_logger
@@ -26,6 +25,8 @@ _log = get_logger(__name__)
 
 # A `save` is SQL only; what takes longer belongs into `run`. Seconds.
 SAVE_LIMIT_S = 5.0
+# How much later than ours Postgres' own limits end a save: our error says more. Seconds.
+SERVER_MARGIN_S = 1.0
 
 
 class Committer:
@@ -83,26 +84,38 @@ class Committer:
     ) -> None:
         done = getattr(outcome, "done", None)
         save = done.save if isinstance(done, Completed) else None
-        async with self._pool.transaction() as conn:
-            if save is not None:
-                await commits.bound_transaction(conn, int(self._save_limit_s * 1000))
-            claim = outcome.claim
-            if not await commits.lock_lease(
-                conn, job_id=claim.job_id, branch=claim.branch, fence=claim.fence
-            ):
-                raise LeaseLostError(f"job {claim.uuid}: the lease of step {claim.step} is lost")
-            if save is not None:
-                assert isinstance(done, Completed)
-                await self._save(conn, done, claim)
-            await self._write(conn, outcome, is_branched)
+        claim = outcome.claim
+        failure: BaseException | None = None
+        try:
+            async with self._pool.transaction() as conn:
+                if save is not None:
+                    limit_s = self._save_limit_s + SERVER_MARGIN_S
+                    await commits.bound_transaction(conn, int(limit_s * 1000))
+                if not await commits.lock_lease(
+                    conn, job_id=claim.job_id, branch=claim.branch, fence=claim.fence
+                ):
+                    raise LeaseLostError(f"job {claim.uuid}: the lease of step {claim.step} is lost")
+                if save is not None:
+                    assert isinstance(done, Completed)
+                    try:
+                        await self._save(conn, done)
+                    except BaseException as error:
+                        failure = error
+                        raise
+                await self._write(conn, outcome, is_branched)
+        except (DatabaseConnectionError, StoreError):
+            if failure is None or isinstance(failure, DatabaseConnectionError):
+                raise
+            # The save failed, and the connection could not even be rolled back: nothing was written.
+            raise failure from None
 
-    async def _save(self, conn: Connection, done: Completed, claim: Claim) -> None:
+    async def _save(self, conn: Connection, done: Completed) -> None:
         assert done.save is not None
         subject = f"save of step {done.step}"
         try:
             # Postgres' own limits stop neither a Python sleep nor many short statements.
             async with asyncio.timeout(self._save_limit_s):
-                with refuse_data_errors(subject):
+                with translate_errors(), refuse_data_errors(subject):
                     await done.save(conn, done.saved_value)
         except TimeoutError as error:
             raise StepTimeoutError(
