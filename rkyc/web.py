@@ -5,8 +5,10 @@ It listens on the loopback alone: there are no API keys yet, and whoever reaches
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -21,6 +23,8 @@ from rkyc.engine.worker import Worker
 from rkyc.errors import ConfigError
 
 _KYC = "kyc"
+# How long requests get to end when the process goes. Event streams end at once. Seconds.
+_END_S = 3.0
 
 
 def build_web(app: App, worker: Worker | None, *, host: str, port: int = 0) -> web.Application:
@@ -58,6 +62,40 @@ def build_web(app: App, worker: Worker | None, *, host: str, port: int = 0) -> w
             find_obstacle=lambda: _find_obstacle(worker),
         )
     )
+
+
+@contextlib.asynccontextmanager
+async def serve_web(app: App, worker: Worker | None, *, host: str, port: int) -> AsyncIterator[str]:
+    """Serve the application while the block runs; yield its address. Port 0 takes a free one.
+
+    Enter it before the worker runs and leave it after the drain: `/readyz` tells of both.
+
+    Raises:
+        ConfigError: the port is taken, or the host is reached by others.
+    """
+    application = build_web(app, worker, host=host, port=port)
+    # Without an access log: what matters is logged as events.
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=_END_S)
+    await runner.setup()
+    try:
+        await _listen(runner, host, port)
+        bound_host, bound_port = runner.addresses[0][:2]
+        shown = f"[{bound_host}]" if ":" in bound_host else bound_host
+        yield f"http://{shown}:{bound_port}"
+    finally:
+        await runner.cleanup()
+
+
+async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
+    try:
+        await web.TCPSite(runner, host.strip("[]"), port).start()
+    except OSError as error:
+        reason = (
+            "is taken" if error.errno == errno.EADDRINUSE else f"can't be used ({error.strerror or error})"
+        )
+        raise ConfigError(
+            f"port {port} on {host} {reason}: choose another one with --port, or any free one with --port 0"
+        ) from error
 
 
 def require_loopback(host: str, port: int = 0) -> None:
