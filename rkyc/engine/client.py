@@ -302,7 +302,8 @@ class Client:
 
     async def _try_cancel(self, pool: Pool, job_id: int, reason: str | None) -> bool:
         async with pool.transaction() as conn:
-            # In its own statement: the sweep must see what committed while this waited for the lock.
+            # In their own statements: the sweep must see what committed while these waited for the locks.
+            await jobs.lock_leases(conn, job_id)
             await jobs.lock_branching_row(conn, job_id)
             return await jobs.cancel_chain(conn, job_id=job_id, reason=reason, now=datetime.now(UTC))
 

@@ -129,6 +129,11 @@ async def cancel_chain(conn: Connection, *, job_id: int, reason: str | None, now
     return bool(await fetch(conn, _SQL["cancel_chain"], job_id=job_id, reason=reason, now=now))
 
 
+async def lock_leases(conn: Connection, job_id: int) -> None:
+    """Lock a job's running tasks, waiting for commits that are on their way."""
+    await fetch(conn, _SQL["lock_leases"], job_id=job_id)
+
+
 async def lock_branching_row(conn: Connection, job_id: int) -> None:
     """Lock a job that forked, so that no branch moves while it is swept."""
     await fetch(conn, _SQL["lock_branching_row"], job_id=job_id)

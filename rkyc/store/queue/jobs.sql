@@ -91,6 +91,10 @@ SELECT :job_id, 'cancelled', greatest(f.events, f.last_seq, coalesce((SELECT b.e
 FROM first f
 RETURNING job_id;
 
+-- name: lock_leases
+-- Before a sweep, in its own statement: the sweep's snapshot then sees the checkpoints that were on their way.
+SELECT branch FROM rkyc.running WHERE job_id = :job_id ORDER BY branch FOR UPDATE;
+
 -- name: lock_branching_row
 SELECT events FROM rkyc.branching WHERE job_id = :job_id FOR UPDATE;
 
