@@ -52,9 +52,9 @@ def read_json_input(given: str) -> Any:
             raise InvalidInputError(f"--input {given}: {place} can't be read ({error.strerror})") from error
     try:
         return payload.decode(text)
-    except ValueError as error:
+    except InvalidInputError as error:
         raise InvalidInputError(
-            f"{place} is not JSON ({error}): expected a value such as '{{\"n\": 1}}', or @FILE"
+            f"{place} is not JSON: {error.message}; expected a value such as '{{\"n\": 1}}', or @FILE"
         ) from error
 
 
