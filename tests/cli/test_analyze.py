@@ -49,7 +49,6 @@ async def test_second_run_of_a_day_keeps_the_first_report_and_marks_what_stayed(
 
 
 async def test_interrupted_run_is_kept_and_goes_on(host: Host) -> None:
-    """The first attempt of a step that a `serve` holds for minutes stands in for a slow one."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "rkyc", "analyze", str(HANBIT), "--out", "out"),
         env=host.environ,
