@@ -89,6 +89,7 @@ class Question:
 
 
 _CHOSEN = Variant("as built")
+# Its claim takes the same cursor, so that what differs is the table alone.
 _ONE_TABLE = Variant(
     "one table with a state",
     ddl=_OWN["create_one_table"].text,
