@@ -21,6 +21,7 @@ from rkyc.errors import (
     DatabaseConnectionError,
     NotFoundError,
     PayloadTooLargeError,
+    RkycError,
     UnknownLaneError,
     UnknownPipelineError,
     WorkerBaseException,
@@ -28,7 +29,7 @@ from rkyc.errors import (
 from rkyc.flow import payload
 from rkyc.flow.ids import RANDOM_BYTES, make_uuid7
 from rkyc.store.pool import Connection, Pool, Record
-from rkyc.store.queue import jobs, pipelines
+from rkyc.store.queue import commits, jobs, pipelines
 from rkyc.store.queue.jobs import NewJobs
 
 INPUT_BYTES_MAX = 16_000_000
@@ -54,11 +55,11 @@ class Client:
     """
 
     def __init__(self, dsn: str = "", *, pool: Pool | None = None) -> None:
-        if dsn is None and pool is None:
+        if not dsn and pool is None:
             raise ConfigError(
                 "Client needs a database: Client('postgresql://user:password@host:port/database')"
             )
-        self._dsn = dsn or ""
+        self._dsn = dsn
         self._pool = pool
         self._owns_pool = pool is None
         self._opening = asyncio.Lock()
@@ -273,12 +274,16 @@ class Client:
 
         Raises:
             NotFoundError
+            ConflictError, DatabaseConnectionError: nothing was done; try again.
         """
         pool = await self.pool()
         async with pool.connection() as conn:
             job = await jobs.find_job(conn, job_id)
         if job is None:
             raise NotFoundError(f"no job {job_id}: `rkyc jobs list` shows those that are kept")
+        failure: RkycError = ConflictError(
+            f"job {job_id} could not be caught between two moves: cancel it again"
+        )
         for _ in range(CANCEL_TRIES):
             try:
                 if await self._try_cancel(pool, job["id"], reason):
@@ -286,12 +291,12 @@ class Client:
                 async with pool.connection() as conn:
                     if await jobs.is_finished(conn, job["id"]) is not None:
                         return False
-            except DatabaseConnectionError:
-                # A deadlock with a branch that commits, or a lost connection: look again.
-                pass
+            except DatabaseConnectionError as error:
+                # A branch that commits, or a lost connection: look again.
+                failure = error
             await asyncio.sleep(0.01)
         else:
-            return False
+            raise failure
         async with pool.connection() as conn:
             await jobs.notify(conn, jobs.WAKE_CHANNEL, [f"cancel:{job['id']}"])
             hint = payload.encode(
@@ -301,11 +306,18 @@ class Client:
         return True
 
     async def _try_cancel(self, pool: Pool, job_id: int, reason: str | None) -> bool:
+        now = datetime.now(UTC)
         async with pool.transaction() as conn:
-            # In their own statements: the sweep must see what committed while these waited for the locks.
-            await jobs.lock_leases(conn, job_id)
-            await jobs.lock_branching_row(conn, job_id)
-            return await jobs.cancel_chain(conn, job_id=job_id, reason=reason, now=datetime.now(UTC))
+            # Each in its own statement: the sweep must see what committed while this waited for the locks.
+            await commits.lock_leases(conn, job_id)
+            if not await jobs.lock_branching_row(conn, job_id):
+                return await jobs.cancel_chain(conn, job_id=job_id, reason=reason, now=now)
+            swept = await commits.sweep_tasks(conn, job_id)
+            if swept is None:
+                raise DatabaseConnectionError(f"job {job_id}: a branch is about to commit")
+            return await jobs.cancel_branched(
+                conn, job_id=job_id, open_tasks=payload.encode(swept), reason=reason, now=now
+            )
 
     async def retry(self, job_id: UUID) -> None:
         """Start a failed or cancelled job again at the steps that were left; completed steps keep their outputs.
