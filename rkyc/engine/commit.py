@@ -9,12 +9,15 @@ comes back only after the commit.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
+from typing import Any
 
 from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.flusher import Flusher
 from rkyc.errors import DatabaseConnectionError, LeaseLostError, StepTimeoutError, StoreError
 from rkyc.flow import payload
+from rkyc.flow.job import Claim
 from rkyc.flow.outcome import Advance, Arrive, Completed, Fail, Finish, Fork, Outcome, Retry
 from rkyc.store.pool import Connection, Pool, refuse_data_errors, translate_errors
 from rkyc.store.queue import commits
@@ -73,6 +76,9 @@ class Committer:
                 return True
             except LeaseLostError:
                 return False
+            except _Blocked:
+                await asyncio.sleep(random.uniform(0.005, 0.05))
+                continue
             except (DatabaseConnectionError, StoreError) as error:
                 _log.warning(events.COMMIT_UNKNOWN, error=str(error), rows=1)
             fate = await self._learn_fate(outcome)
@@ -91,9 +97,7 @@ class Committer:
                 if save is not None:
                     limit_s = self._save_limit_s + SERVER_MARGIN_S
                     await commits.bound_transaction(conn, int(limit_s * 1000))
-                if not await commits.lock_lease(
-                    conn, job_id=claim.job_id, branch=claim.branch, fence=claim.fence
-                ):
+                if not await _lock(conn, claim, of_all=is_branched and isinstance(outcome, Fail)):
                     raise LeaseLostError(f"job {claim.uuid}: the lease of step {claim.step} is lost")
                 if save is not None:
                     assert isinstance(done, Completed)
@@ -147,9 +151,11 @@ class Committer:
                         conn, outcome, seq=claim.events + 1, worker_id=worker_id, now=now
                     )
                 case Fail():
-                    left = (
-                        await commits.sweep_siblings(conn, claim.job_id, claim.branch) if is_branched else []
-                    )
+                    left: list[dict[str, Any]] | None = []
+                    if is_branched:
+                        left = await commits.sweep_tasks(conn, claim.job_id, kept=claim.branch)
+                    if left is None:
+                        raise _Blocked
                     await commits.fail_task(
                         conn,
                         outcome,
@@ -163,17 +169,32 @@ class Committer:
     async def _learn_fate(self, outcome: Advance | Finish | Fork | Arrive | Fail | Retry) -> bool | None:
         """After a lost connection: True it landed, False the lease is gone, None send it again."""
         claim = outcome.claim
+        lease = (claim.job_id, claim.branch, claim.fence)
         while True:
             await asyncio.sleep(0.1)
             try:
                 async with self._pool.connection() as conn:
-                    if isinstance(outcome, Advance | Fork | Arrive) and await commits.find_checkpoints(
-                        conn, [outcome]
-                    ):
-                        return True
-                    if await commits.find_leases(conn, [(claim.job_id, claim.branch, claim.fence)]):
-                        return None
-                    # Gone: by this commit, or taken away. For all but an advance the task has ended here.
-                    return not isinstance(outcome, Advance)
+                    if await commits.find_leases(conn, [lease]):
+                        # An advance leaves its lease where it is; all others end it.
+                        landed = isinstance(outcome, Advance) and await commits.find_checkpoints(
+                            conn, [outcome]
+                        )
+                        return True if landed else None
+                    if isinstance(outcome, Fork | Arrive):
+                        return bool(await commits.find_checkpoints(conn, [outcome]))
+                    if isinstance(outcome, Finish | Fail):
+                        return bool(await commits.find_ends(conn, [lease]))
+                    return isinstance(outcome, Retry)
             except (DatabaseConnectionError, StoreError):
                 continue
+
+
+class _Blocked(Exception):
+    """Another branch is about to commit: let it, and come again."""
+
+
+async def _lock(conn: Connection, claim: Claim, *, of_all: bool) -> bool:
+    """Lock the lease, or all leases of the job; False: it is lost."""
+    if of_all:
+        return (claim.branch, claim.fence) in await commits.lock_leases(conn, claim.job_id)
+    return await commits.lock_lease(conn, job_id=claim.job_id, branch=claim.branch, fence=claim.fence)

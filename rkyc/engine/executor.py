@@ -332,6 +332,9 @@ class Executor:
             self._metrics.lease_lost()
             return None
         self._tell(claim, place, outcome)
+        if is_branched and isinstance(outcome, Fail):
+            # Its siblings may run anywhere.
+            self._notices.wake_lane(f"cancel:{claim.job_id}")
         return outcome
 
     def _tell(self, claim: Claim, place: Place, outcome: Outcome) -> None:

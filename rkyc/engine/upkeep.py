@@ -76,6 +76,8 @@ class Upkeep:
         self._on_suspects = on_suspects
         self._workers = 1
         self._others_run = False
+        # Some job of ours ended elsewhere: look which leases are gone.
+        self._must_reconcile = False
         # When somebody was last heard to begin something, by this process's own clock.
         self._active_at = time.monotonic()
         # Worker id -> when this process first missed its presence.
@@ -109,7 +111,8 @@ class Upkeep:
         if state["others_running"]:
             self._others_run = True
         self._workers = state["workers"]
-        if state["held"] < len(self._executor.executions):
+        if self._must_reconcile or state["held"] < len(self._executor.executions):
+            self._must_reconcile = False
             await self.reconcile()
         if next_due_at is not None:
             pause_s = min(pause_s, max(0.005, (next_due_at - state["now"]).total_seconds()))
@@ -139,11 +142,14 @@ class Upkeep:
             ):
                 execution.cancel("fenced")
 
-    def cancel_job(self, job_id: int) -> None:
-        """Stop a job's tasks here: it was cancelled."""
-        for (running_job_id, _), execution in tuple(self._executor.executions.items()):
-            if running_job_id == job_id:
-                execution.cancel("cancelled")
+    def note_end(self, job_id: int) -> bool:
+        """A job was cancelled, or failed in another branch; True: this process holds tasks of it.
+
+        The next beat looks which leases are gone: by then the job may have been started again.
+        """
+        held = any(held_job_id == job_id for held_job_id, _ in self._executor.executions)
+        self._must_reconcile = self._must_reconcile or held
+        return held
 
     async def watch(self) -> float:
         """Look whether the others live, and take the tasks of those that don't; return the pause."""

@@ -230,7 +230,8 @@ class Worker:
     def _hear(self, text: str) -> None:
         """A notice came: `lane`, `*`, `due`, `parked`, or `cancel:JOB`."""
         if text.startswith("cancel:"):
-            self._upkeep.cancel_job(int(text[7:]))
+            if text[7:].isdecimal() and self._upkeep.note_end(int(text[7:])):
+                self._beat_loop.wake()
             return
         self._upkeep.note_activity()
         self._watch_loop.wake()

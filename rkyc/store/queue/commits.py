@@ -18,6 +18,9 @@ from rkyc.store.statements import load
 _SQL = load(__file__)
 
 Key = tuple[int, int]
+NO_BRANCH = -1
+# A task moves between tables in milliseconds: a second sweep finds what the first one missed.
+SWEEPS_MAX = 3
 
 
 async def advance_tasks(
@@ -118,9 +121,22 @@ async def drop_branching(conn: Connection, job_id: int) -> None:
     await fetch(conn, _SQL["drop_branching"], job_id=job_id)
 
 
-async def sweep_siblings(conn: Connection, job_id: int, branch: int) -> list[dict[str, Any]]:
-    """Remove all other tasks of a job; return where each was: branch, step, lane."""
-    return [dict(row) for row in await fetch(conn, _SQL["sweep_siblings"], job_id=job_id, branch=branch)]
+async def lock_leases(conn: Connection, job_id: int) -> set[tuple[int, int]]:
+    """Lock all leases of a job for the transaction; return their (branch, fence)."""
+    return {(row["branch"], row["fence"]) for row in await fetch(conn, _SQL["lock_leases"], job_id=job_id)}
+
+
+async def sweep_tasks(conn: Connection, job_id: int, *, kept: int = NO_BRANCH) -> list[dict[str, Any]] | None:
+    """Remove the tasks of a job but one branch's; return where each was: branch, step, lane.
+
+    None: another commit holds one of them; give up the locks and come again.
+    """
+    swept: list[dict[str, Any]] = []
+    for _ in range(SWEEPS_MAX):
+        swept += [dict(row) for row in await fetch(conn, _SQL["sweep_tasks"], job_id=job_id, kept=kept)]
+        if not await fetch_value(conn, _SQL["has_tasks"], job_id=job_id, kept=kept):
+            return swept
+    return None
 
 
 async def fail_task(
@@ -231,5 +247,13 @@ async def find_leases(conn: Connection, keys: Sequence[tuple[int, int, int]]) ->
         job_ids=[key[0] for key in keys],
         branches=[key[1] for key in keys],
         fences=[key[2] for key in keys],
+    )
+    return {row["number"] - 1 for row in found}
+
+
+async def find_ends(conn: Connection, keys: Sequence[tuple[int, int, int]]) -> set[int]:
+    """Return the positions of the (job, branch, fence) whose lease ended its job."""
+    found = await fetch(
+        conn, _SQL["find_ends"], job_ids=[key[0] for key in keys], fences=[key[2] for key in keys]
     )
     return {row["number"] - 1 for row in found}

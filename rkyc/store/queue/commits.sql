@@ -101,16 +101,31 @@ RETURNING events;
 WITH joins AS (DELETE FROM rkyc.join_point WHERE job_id = :job_id)
 DELETE FROM rkyc.branching WHERE job_id = :job_id;
 
--- name: sweep_siblings
--- ready, running, scheduled, waiting -> gone, all but one branch; run after lock_branching, in its own
--- statement, so that its snapshot sees what committed while it waited for the lock
-WITH a AS (DELETE FROM rkyc.ready WHERE job_id = :job_id AND branch <> :branch RETURNING branch, step, lane),
-b AS (DELETE FROM rkyc.running WHERE job_id = :job_id AND branch <> :branch RETURNING branch, step, lane),
-c AS (DELETE FROM rkyc.scheduled WHERE job_id = :job_id AND branch <> :branch RETURNING branch, step, lane),
-d AS (DELETE FROM rkyc.waiting WHERE job_id = :job_id AND branch <> :branch RETURNING branch, step, lane)
+-- name: lock_leases
+-- All leases of a job that forked, before its branching row: a commit holds its lease when it asks for
+-- that row, so whoever ends the whole job must not hold the row and wait for leases.
+SELECT branch, fence FROM rkyc.running WHERE job_id = :job_id ORDER BY branch FOR UPDATE;
+
+-- name: sweep_tasks
+-- ready, running, scheduled, waiting -> gone, all but the branch `kept`; run after lock_branching. A lease
+-- that was taken since and is about to commit is passed over: waiting for it would be a deadlock.
+WITH a AS (DELETE FROM rkyc.ready WHERE job_id = :job_id AND branch <> :kept RETURNING branch, step, lane),
+b AS (
+  DELETE FROM rkyc.running WHERE ctid = ANY (ARRAY(
+    SELECT r.ctid FROM rkyc.running r WHERE r.job_id = :job_id AND r.branch <> :kept FOR UPDATE SKIP LOCKED))
+  RETURNING branch, step, lane),
+c AS (DELETE FROM rkyc.scheduled WHERE job_id = :job_id AND branch <> :kept RETURNING branch, step, lane),
+d AS (DELETE FROM rkyc.waiting WHERE job_id = :job_id AND branch <> :kept RETURNING branch, step, lane)
 SELECT t.branch, t.lane, coalesce(
     (SELECT c.next_step FROM rkyc.checkpoint c WHERE c.job_id = :job_id AND c.branch = t.branch ORDER BY c.seq DESC LIMIT 1), t.step) AS step
 FROM (TABLE a UNION ALL TABLE b UNION ALL TABLE c UNION ALL TABLE d) t;
+
+-- name: has_tasks
+-- In one snapshot a task stands in exactly one table; a sweep may miss one that moves meanwhile.
+SELECT EXISTS (SELECT FROM rkyc.ready WHERE job_id = :job_id AND branch <> :kept)
+  OR EXISTS (SELECT FROM rkyc.running WHERE job_id = :job_id AND branch <> :kept)
+  OR EXISTS (SELECT FROM rkyc.scheduled WHERE job_id = :job_id AND branch <> :kept)
+  OR EXISTS (SELECT FROM rkyc.waiting WHERE job_id = :job_id AND branch <> :kept);
 
 -- name: fork_task
 -- running -> ready, several: the task ends, its members begin
@@ -155,3 +170,8 @@ WHERE EXISTS (SELECT FROM rkyc.checkpoint c WHERE c.job_id = d.job_id AND c.fenc
 -- name: find_leases
 SELECT d.number FROM unnest(:job_ids::bigint[], :branches::int[], :fences::bigint[]) WITH ORDINALITY AS d(job_id, branch, fence, number)
 WHERE EXISTS (SELECT FROM rkyc.running r WHERE r.job_id = d.job_id AND r.branch = d.branch AND r.fence = d.fence);
+
+-- name: find_ends
+-- The same for what ended a job: by this very lease?
+SELECT d.number FROM unnest(:job_ids::bigint[], :fences::bigint[]) WITH ORDINALITY AS d(job_id, fence, number)
+WHERE EXISTS (SELECT FROM rkyc.history h WHERE h.job_id = d.job_id AND h.fence = d.fence);

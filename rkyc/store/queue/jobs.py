@@ -129,14 +129,19 @@ async def cancel_chain(conn: Connection, *, job_id: int, reason: str | None, now
     return bool(await fetch(conn, _SQL["cancel_chain"], job_id=job_id, reason=reason, now=now))
 
 
-async def lock_leases(conn: Connection, job_id: int) -> None:
-    """Lock a job's running tasks, waiting for commits that are on their way."""
-    await fetch(conn, _SQL["lock_leases"], job_id=job_id)
+async def cancel_branched(
+    conn: Connection, *, job_id: int, open_tasks: str, reason: str | None, now: datetime
+) -> bool:
+    """End a job that forked; `open_tasks` is the JSON list of what was swept."""
+    row = await fetch(
+        conn, _SQL["cancel_branched"], job_id=job_id, open_tasks=open_tasks, reason=reason, now=now
+    )
+    return bool(row)
 
 
-async def lock_branching_row(conn: Connection, job_id: int) -> None:
-    """Lock a job that forked, so that no branch moves while it is swept."""
-    await fetch(conn, _SQL["lock_branching_row"], job_id=job_id)
+async def lock_branching_row(conn: Connection, job_id: int) -> bool:
+    """Lock a job that forked, so that no branch moves while it is swept; False: it did not fork."""
+    return bool(await fetch(conn, _SQL["lock_branching_row"], job_id=job_id))
 
 
 async def is_finished(conn: Connection, job_id: int) -> str | None:

@@ -91,9 +91,15 @@ SELECT :job_id, 'cancelled', greatest(f.events, f.last_seq, coalesce((SELECT b.e
 FROM first f
 RETURNING job_id;
 
--- name: lock_leases
--- Before a sweep, in its own statement: the sweep's snapshot then sees the checkpoints that were on their way.
-SELECT branch FROM rkyc.running WHERE job_id = :job_id ORDER BY branch FOR UPDATE;
+-- name: cancel_branched
+-- The same for a job that forked, whose tasks were swept before in this transaction.
+INSERT INTO rkyc.history (job_id, state, seq, branch, step, open_tasks, finished_at, error_message, started_at)
+SELECT b.job_id, 'cancelled', b.events + 1, (f.task ->> 'branch')::int, f.task ->> 'step', :open_tasks::jsonb, :now, :reason,
+  (SELECT min(c.started_at) FROM rkyc.checkpoint c WHERE c.job_id = b.job_id)
+FROM rkyc.branching b
+CROSS JOIN LATERAL (SELECT t AS task FROM jsonb_array_elements(:open_tasks::jsonb) t ORDER BY (t ->> 'branch')::int LIMIT 1) f
+WHERE b.job_id = :job_id
+RETURNING job_id;
 
 -- name: lock_branching_row
 SELECT events FROM rkyc.branching WHERE job_id = :job_id FOR UPDATE;
