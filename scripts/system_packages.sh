@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install what `make test-system` needs beyond Python: another Postgres, as users have one.
+# Install what `make test-system` needs beyond Python: another Postgres, as users have one, and a pooler.
 #
 # Needs root and apt only where something is missing. Never starts or changes a server of the system:
 # the tests start their own from the programs.
@@ -12,11 +12,15 @@ postgres_programs() {
     return 1
 }
 
-postgres_programs && exit 0
+all_there() {
+    postgres_programs && [ -x /usr/sbin/pgbouncer ]
+}
+
+all_there && exit 0
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
-    echo "make test-system needs Postgres >= 15 under /usr/lib/postgresql." >&2
-    echo "Run it once as root on Debian or Ubuntu, or install the package postgresql by hand." >&2
+    echo "make test-system needs Postgres >= 15 under /usr/lib/postgresql, and /usr/sbin/pgbouncer." >&2
+    echo "Run it once as root on Debian or Ubuntu, or install the packages postgresql and pgbouncer by hand." >&2
     exit 1
 fi
 
@@ -24,6 +28,12 @@ export DEBIAN_FRONTEND=noninteractive
 # The package would make and start a cluster of its own.
 mkdir -p /etc/postgresql-common
 [ -e /etc/postgresql-common/createcluster.conf ] || echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.conf
+# Nor may the pooler start as a service; 101 is "not allowed" to every package's script.
+if [ ! -e /usr/sbin/policy-rc.d ]; then
+    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+    chmod +x /usr/sbin/policy-rc.d
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+fi
 apt-get update -qq
-apt-get install -y -qq --no-install-recommends postgresql postgresql-contrib >/dev/null
-postgres_programs
+apt-get install -y -qq --no-install-recommends postgresql postgresql-contrib pgbouncer >/dev/null
+all_there

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import asyncpg
@@ -64,14 +65,22 @@ class Scene:
 
 @asynccontextmanager
 async def started(
-    dsn: str, folder: Path, script: dict[str, Any], *options: str, with_case: bool = False
+    dsn: str,
+    folder: Path,
+    script: dict[str, Any],
+    *options: str,
+    with_case: bool = False,
+    through: str | None = None,
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[Scene]:
-    """Start vendors and two servers, and submit the example."""
+    """Start vendors and two servers with these options, and submit the example.
+
+    `through` is the DSN that the servers get, when it is not the one that the test looks through.
+    """
     async with (
         open_vendors(folder, script) as vendors,
-        open_hosts(folder, {"RKYC_DSN": dsn, **vendors.variables}) as hosts,
+        open_hosts(folder, {"RKYC_DSN": through or dsn, **vendors.variables, **variables}) as (host,),
     ):
-        host = hosts[0]
         if with_case:
             await _remember_case(dsn)
         servers = await asyncio.gather(*(host.serve("--no-api", *options) for _ in range(2)))

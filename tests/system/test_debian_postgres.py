@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,46 +17,14 @@ from rkyc.flow.graph import chain, group
 from rkyc.flow.pipeline import Pipeline, Registry
 from rkyc.flow.step import step
 from rkyc.store import server_binaries
-from rkyc.store.embedded import start_embedded, stop_embedded
 from rkyc.store.migrate import migrate
 from rkyc.store.pool import POSTGRES_VERSION_MIN, Pool
 from rkyc.store.statements import load
 from rkyc.telemetry.metrics import Metrics
-from tests.support.database import FAST_SETTINGS, fresh_database, with_database
 
 pytestmark = [pytest.mark.system, pytest.mark.anyio]
 
 PACKAGE = Path(server_binaries.__file__).parent.parent
-
-
-@pytest.fixture(scope="module")
-async def debian_dsn(anyio_backend: object, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    """A superuser's DSN on a server run from the system's programs."""
-    home = tmp_path_factory.mktemp("debian") / "server"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(server_binaries, "_from_wheel", lambda: None)
-        patch.setattr(server_binaries, "_from_pg_config", lambda: None)
-        server = await start_embedded(home, settings=FAST_SETTINGS)
-    yield server.dsn
-    await stop_embedded(home)
-
-
-@pytest.fixture
-async def ordinary_dsn(debian_dsn: str) -> AsyncIterator[str]:
-    """A database of this test's own, for a role that may connect and create schemas there, no more."""
-    async with fresh_database(debian_dsn) as dsn:
-        admin = await asyncpg.connect(dsn)
-        database = await admin.fetchval("SELECT current_database()")
-        role = f"role_{database}"
-        await admin.execute(f"CREATE ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE")
-        await admin.execute(f"GRANT CREATE, CONNECT ON DATABASE {database} TO {role}")
-        await admin.close()
-        place = urlsplit(dsn)
-        yield place._replace(netloc=f"{role}@{place.netloc.rpartition('@')[2]}").geturl()
-        admin = await asyncpg.connect(with_database(dsn, "postgres"))
-        await admin.execute(f"DROP DATABASE {database} WITH (FORCE)")
-        await admin.execute(f"DROP ROLE {role}")
-        await admin.close()
 
 
 async def test_server_is_an_older_one_without_pgvector(debian_dsn: str) -> None:
