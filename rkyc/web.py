@@ -25,6 +25,8 @@ from rkyc.errors import ConfigError
 _KYC = "kyc"
 # How long requests get to end when the process goes. Event streams end at once. Seconds.
 _END_S = 3.0
+# Thousands of streams come back at once when a process goes; whoever finds the queue full waits for seconds.
+_BACKLOG = 4096
 
 
 def build_web(app: App, worker: Worker | None, *, host: str, port: int = 0) -> web.Application:
@@ -88,7 +90,7 @@ async def serve_web(app: App, worker: Worker | None, *, host: str, port: int) ->
 
 async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
     try:
-        await web.TCPSite(runner, host.strip("[]"), port).start()
+        await web.TCPSite(runner, host.strip("[]"), port, backlog=_BACKLOG).start()
     except OSError as error:
         reason = (
             "is taken" if error.errno == errno.EADDRINUSE else f"can't be used ({error.strerror or error})"

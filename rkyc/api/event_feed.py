@@ -71,6 +71,7 @@ class EventFeed:
         self._watches: set[Watch] = set()
         self._watched = asyncio.Event()
         self._reads = asyncio.Semaphore(READS_MAX)
+        self._pages: dict[tuple[int, int], asyncio.Task[list[Record]]] = {}
         self._look_loop = PeriodicLoop("events", self._look, interval_s=look_s)
         self.is_closing = False
 
@@ -119,9 +120,27 @@ class EventFeed:
         return EventReader(self, plan)
 
     async def read_rows(self, job_id: int, since: int) -> list[Record]:
-        """Return a page of a job's rows."""
-        async with self._reads, self._pool.connection() as conn:
-            return await store.read_events(conn, job_id, since=since, limit=PAGE_ROWS)
+        """Return a page of a job's rows; who asks for the same page before it is read shares it."""
+        page = self._pages.get((job_id, since))
+        if page is None:
+            page = asyncio.create_task(self._read_page(job_id, since))
+            # Those who asked may all be gone by then: what went wrong is theirs to hear, nobody else's.
+            page.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._pages[job_id, since] = page
+        # Whoever goes away leaves it to the others.
+        return await asyncio.shield(page)
+
+    async def _read_page(self, job_id: int, since: int) -> list[Record]:
+        try:
+            await self._reads.acquire()
+        finally:
+            # From here on the page has its moment: who asks now may have been woken by something later.
+            del self._pages[job_id, since]
+        try:
+            async with self._pool.connection() as conn:
+                return await store.read_events(conn, job_id, since=since, limit=PAGE_ROWS)
+        finally:
+            self._reads.release()
 
     async def _look(self) -> float | None:
         """Compare how far the watched jobs are with the last look."""
