@@ -66,6 +66,7 @@ class Dispatcher:
         self._woken = asyncio.Event()
         self._has_backlog = False
         self._has_parked = False
+        self._has_orphans = False
         self._conn: Connection | None = None
         self._is_stopped = False
         # Held while a claim is under way: what it takes must be started or given back.
@@ -79,6 +80,16 @@ class Dispatcher:
         """Tasks that another worker could not serve wait for one like this."""
         self._has_parked = True
         self._woken.set()
+
+    def note_orphans(self) -> None:
+        """This worker holds more leases than it knows of: the answer of a claim was lost."""
+        self._has_orphans = True
+        self._woken.set()
+
+    @property
+    def known(self) -> int:
+        """How many tasks this process knows that it holds."""
+        return len(self._executor.executions) + len(self._held_back)
 
     def on_free(self) -> None:
         """A slot is free: start what is held back, or claim more."""
@@ -111,6 +122,11 @@ class Dispatcher:
                 except (DatabaseConnectionError, StoreError) as error:
                     _log.warning(events.CLAIM_FAILED, error=str(error))
                     await self._reconnect_later()
+        except Exception:
+            # Whoever runs the loop again looks again.
+            self._has_orphans = True
+            self._woken.set()
+            raise
         finally:
             if self._conn is not None:
                 self._conn.terminate()
@@ -119,6 +135,8 @@ class Dispatcher:
         return self._capacity - len(self._executor.executions) - len(self._held_back)
 
     async def _claim_round(self, conn: Connection) -> None:
+        if self._has_orphans:
+            await self._release_orphans(conn)
         if self._for_suspects:
             await self._claim_suspect(conn)
             return
@@ -179,6 +197,15 @@ class Dispatcher:
         self._take(claims)
         self._has_parked = bool(claims)
 
+    async def _release_orphans(self, conn: Connection) -> None:
+        """Give back what was claimed by a statement whose answer never came; no claim is under way here."""
+        known = {(claim.job_id, claim.branch, claim.fence) for claim in self._held_back}
+        known |= {(*key, execution.claim.fence) for key, execution in self._executor.executions.items()}
+        orphans = await tasks.list_held_tasks(conn, self._worker_id) - known
+        if orphans:
+            await tasks.release_orphans(conn, self._worker_id, sorted(orphans))
+        self._has_orphans = False
+
     async def _claim_suspect(self, conn: Connection) -> None:
         """One at a time: nothing else may run beside a suspect."""
         if self._executor.executions:
@@ -201,5 +228,6 @@ class Dispatcher:
         if self._conn is not None:
             self._conn.terminate()
             self._conn = None
+        self._has_orphans = True
         await asyncio.sleep(0.1)
         self._woken.set()

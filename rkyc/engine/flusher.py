@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from rkyc.engine.clock import DatabaseClock
-from rkyc.errors import DatabaseConnectionError, OutputInvalidError, StoreError
+from rkyc.errors import DatabaseConnectionError, OutputInvalidError, StepTimeoutError, StoreError
 from rkyc.flow.outcome import Advance, Finish, Park, Release, Retry
 from rkyc.store.pool import Connection, Pool, refuse_data_errors, translate_errors
 from rkyc.store.queue import commits, journal, tasks
@@ -27,6 +27,8 @@ _log = get_logger(__name__)
 BATCH_ROWS_MAX = 512
 # How long a first outcome waits for company while other tasks are computing.
 LINGER_S = 0.001
+# Postgres takes a message of 1 GB at most; so large a group only holds up the others. Bytes.
+BATCH_BYTES_MAX = 64_000_000
 
 Batched = Advance | Finish | Retry | Release | Park | Answer
 
@@ -72,7 +74,14 @@ class Flusher:
                 batch, self._queue = self._queue[:BATCH_ROWS_MAX], self._queue[BATCH_ROWS_MAX:]
                 if not self._queue:
                     self._filled.clear()
-                await self._write(batch)
+                try:
+                    await self._write(batch)
+                except BaseException:
+                    # Nobody is forgotten: whoever runs the loop again finds them and reads back first.
+                    self._queue = [pair for pair in batch if not pair[1].done()] + self._queue
+                    self._filled.set()
+                    self._suspicious = True
+                    raise
         finally:
             if self._conn is not None:
                 self._conn.terminate()
@@ -88,7 +97,11 @@ class Flusher:
             await self._write_group(kind, group)
 
     async def _write_group(self, kind: type, group: list[tuple[Any, asyncio.Future[bool]]]) -> None:
+        settled = False
         while group:
+            if len(group) > 1 and sum(map(_size, group)) > BATCH_BYTES_MAX:
+                await self._write_halves(kind, group)
+                return
             try:
                 conn = await self._connect()
                 with translate_errors(), refuse_data_errors("the group commit"):
@@ -97,13 +110,17 @@ class Flusher:
                         self._suspicious = False
                         continue
                     held = await self._statement(conn, kind, [outcome for outcome, _ in group])
-            except (DatabaseConnectionError, StoreError) as error:
+            except (DatabaseConnectionError, StoreError, StepTimeoutError) as error:
                 _log.warning(events.COMMIT_UNKNOWN, error=str(error), rows=len(group))
                 await self._drop_connection()
                 self._suspicious = True
                 await asyncio.sleep(0.05)
                 continue
             except OutputInvalidError as error:
+                if error.details.get("constraint") == "checkpoint_pkey" and not settled:
+                    # A commit that counted as lost came in late.
+                    self._suspicious = settled = True
+                    continue
                 await self._isolate(kind, group, error)
                 return
             for outcome, future in group:
@@ -119,6 +136,9 @@ class Flusher:
             if not group[0][1].done():
                 group[0][1].set_exception(error)
             return
+        await self._write_halves(kind, group)
+
+    async def _write_halves(self, kind: type, group: list[tuple[Any, asyncio.Future[bool]]]) -> None:
         middle = len(group) // 2
         await self._write_group(kind, group[:middle])
         await self._write_group(kind, group[middle:])
@@ -127,21 +147,26 @@ class Flusher:
         self, conn: Connection, kind: type, group: list[tuple[Any, asyncio.Future[bool]]]
     ) -> list[tuple[Any, asyncio.Future[bool]]]:
         """Answer those whose commit landed before the connection was lost; return the rest."""
+        outcomes = [outcome for outcome, _ in group]
+        leases = [_lease(outcome) for outcome in outcomes]
+        # In this order: the leases wait for a commit of ours that is still under way.
+        held = await commits.find_leases(conn, leases)
         landed: set[int] = set()
         if kind is Advance:
-            landed = await commits.find_checkpoints(conn, [outcome for outcome, _ in group])
-        leases = [_lease(outcome) for outcome, _ in group]
-        held = await commits.find_leases(conn, leases)
+            landed = await commits.find_checkpoints(conn, outcomes)
+        elif kind is Finish:
+            landed = await commits.find_ends(conn, leases)
         rest = []
         for number, (outcome, future) in enumerate(group):
-            if number in landed:
-                _answer(future, True)
-            elif number in held:
+            if number in held and number not in landed:
                 rest.append((outcome, future))
+            elif kind is Advance or kind is Answer:
+                # They leave the lease where it is: without it, the task is another worker's.
+                _answer(future, number in held)
+            elif kind is Finish:
+                _answer(future, number in landed)
             else:
-                # The lease is gone: by this very commit (then all is well), or taken away (then
-                # nothing may be written). For all but a checkpoint the task has ended here either way.
-                _answer(future, kind is not Advance)
+                _answer(future, True)
         return rest
 
     async def _statement(self, conn: Connection, kind: type, rows: Sequence[Any]) -> set[tuple[int, int]]:
@@ -181,6 +206,13 @@ def _lease(outcome: Any) -> tuple[int, int, int]:
         return outcome.job_id, outcome.branch, outcome.fence
     claim = outcome.claim
     return claim.job_id, claim.branch, claim.fence
+
+
+def _size(pair: tuple[Any, Any]) -> int:
+    outcome = pair[0]
+    if isinstance(outcome, Advance | Finish):
+        return len(outcome.done.output)
+    return len(outcome.text) if isinstance(outcome, Answer) else 0
 
 
 def _release_row(row: Release) -> dict[str, Any]:

@@ -63,3 +63,16 @@ class PeriodicLoop:
                     await self._woken.wait()
             except TimeoutError:
                 pass
+
+
+async def keep_running(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """Run a loop that should never end by an error, and start it again when one ends it after all."""
+    failures = 0
+    while True:
+        try:
+            await run()
+            return
+        except Exception as error:
+            failures += 1
+            _log.error(events.LOOP_FAILED, loop=name, error=str(error), failures=failures, exc_info=True)
+            await asyncio.sleep(min(5.0, 0.1 * 2 ** min(failures, 6)))

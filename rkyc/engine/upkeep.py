@@ -114,6 +114,8 @@ class Upkeep:
         if self._must_reconcile or state["held"] < len(self._executor.executions):
             self._must_reconcile = False
             await self.reconcile()
+        if state["held"] > self._dispatcher.known:
+            self._dispatcher.note_orphans()
         if next_due_at is not None:
             pause_s = min(pause_s, max(0.005, (next_due_at - state["now"]).total_seconds()))
         return pause_s

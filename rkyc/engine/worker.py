@@ -20,7 +20,7 @@ from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.commit import Committer
 from rkyc.engine.dispatcher import Dispatcher
 from rkyc.engine.executor import Executor
-from rkyc.engine.loop import PeriodicLoop
+from rkyc.engine.loop import PeriodicLoop, keep_running
 from rkyc.engine.notices import ROUND_S, Notices
 from rkyc.engine.presence import Presence
 from rkyc.engine.stall import StallWatch
@@ -116,7 +116,10 @@ class Worker:
                 for_suspects=self._options.for_suspects,
             )
         self._wire()
-        loops = [asyncio.create_task(run(), name=f"rkyc {name}") for name, run in self._loops().items()]
+        loops = [
+            asyncio.create_task(keep_running(name, run), name=f"rkyc {name}")
+            for name, run in self._loops().items()
+        ]
         try:
             await self._presence.settled.wait()
             self._dispatcher.wake()
@@ -199,6 +202,11 @@ class Worker:
         self._watch_loop = PeriodicLoop("watch", self._upkeep.watch, interval_s=1.0)
         self._beat_loop = PeriodicLoop("beat", self._beat, interval_s=options.upkeep.poll_s)
 
+    async def _dispatch(self) -> None:
+        # A worker that dies with a task before its presence stands would be missed for long.
+        await self._presence.settled.wait()
+        await self._dispatcher.run()
+
     def _on_free(self) -> None:
         self._dispatcher.on_free()
 
@@ -209,7 +217,7 @@ class Worker:
         return {
             "presence": self._presence.run,
             "flush": self._committer.flusher.run,
-            "dispatch": self._dispatcher.run,
+            "dispatch": self._dispatch,
             "beat": self._beat_loop.run,
             "watch": self._watch_loop.run,
             "notices": PeriodicLoop("notices", self._notices.run_once, interval_s=ROUND_S).run,

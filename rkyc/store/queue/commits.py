@@ -240,7 +240,10 @@ async def find_checkpoints(conn: Connection, rows: Sequence[Advance | Fork | Arr
 
 
 async def find_leases(conn: Connection, keys: Sequence[tuple[int, int, int]]) -> set[int]:
-    """Return the positions of the (job, branch, fence) whose lease still holds."""
+    """Return the positions of the (job, branch, fence) whose lease still holds; waits for a commit under way.
+
+    What such a commit wrote is seen by the next statement.
+    """
     found = await fetch(
         conn,
         _SQL["find_leases"],

@@ -168,8 +168,11 @@ SELECT d.number FROM unnest(:job_ids::bigint[], :fences::bigint[], :steps::text[
 WHERE EXISTS (SELECT FROM rkyc.checkpoint c WHERE c.job_id = d.job_id AND c.fence = d.fence AND c.step = d.step);
 
 -- name: find_leases
+-- FOR UPDATE: the commit whose answer was lost may still be under way, and holds its leases until it is decided.
 SELECT d.number FROM unnest(:job_ids::bigint[], :branches::int[], :fences::bigint[]) WITH ORDINALITY AS d(job_id, branch, fence, number)
-WHERE EXISTS (SELECT FROM rkyc.running r WHERE r.job_id = d.job_id AND r.branch = d.branch AND r.fence = d.fence);
+CROSS JOIN LATERAL (
+  SELECT 1 FROM rkyc.running r WHERE r.job_id = d.job_id AND r.branch = d.branch AND r.fence = d.fence FOR UPDATE
+) held;
 
 -- name: find_ends
 -- The same for what ended a job: by this very lease?

@@ -113,6 +113,19 @@ async def release_tasks(conn: Connection, rows: Sequence[dict[str, Any]]) -> lis
     return await fetch(conn, _SQL["release_tasks"], **values)
 
 
+async def release_orphans(conn: Connection, worker_id: int, orphans: Sequence[tuple[int, int, int]]) -> int:
+    """Give back leases (job, branch, fence) that this worker holds without knowing; return how many."""
+    moved = await fetch(
+        conn,
+        _SQL["release_orphans"],
+        worker_id=worker_id,
+        job_ids=[orphan[0] for orphan in orphans],
+        branches=[orphan[1] for orphan in orphans],
+        fences=[orphan[2] for orphan in orphans],
+    )
+    return len(moved)
+
+
 async def promote_due_tasks(conn: Connection, now: datetime) -> list[str]:
     """Make scheduled tasks ready whose time has come (at most 1,000); return their lanes."""
     return [row["lane"] for row in await fetch(conn, _SQL["promote_due_tasks"], now=now)]

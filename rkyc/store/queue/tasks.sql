@@ -106,6 +106,16 @@ SELECT lane, job_id, branch, step, events, error_attempts, crash_attempts, CASE 
   started_at, CASE WHEN step = old_step THEN step_started_at END FROM gone
 RETURNING job_id, branch;
 
+-- name: release_orphans
+-- running -> ready: claimed, but the claim's answer was lost; nobody began them
+WITH gone AS (
+  DELETE FROM rkyc.running r USING unnest(:job_ids::bigint[], :branches::int[], :fences::bigint[]) AS d(job_id, branch, fence)
+  WHERE r.job_id = d.job_id AND r.branch = d.branch AND r.fence = d.fence AND r.worker_id = :worker_id RETURNING r.*
+)
+INSERT INTO rkyc.ready (lane, job_id, branch, step, events, error_attempts, crash_attempts, alone_crashes, started_at, step_started_at)
+SELECT lane, job_id, branch, step, events, error_attempts, crash_attempts, alone_crashes, started_at, step_started_at FROM gone
+RETURNING job_id;
+
 -- name: promote_due_tasks
 -- scheduled -> ready
 WITH picked AS MATERIALIZED (
