@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,16 @@ def _remove_abandoned() -> None:
     for users in Path(tempfile.gettempdir()).glob(f"{_HOME_PREFIX}*/users"):
         if os.access(users, os.W_OK) and asyncio.run(stop_embedded(users.parent)):
             shutil.rmtree(users.parent, ignore_errors=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let a test log half a surrogate pair: a parallel run sends its log as UTF-8."""
+    report = yield
+    report.sections = [
+        (title, text.encode(errors="backslashreplace").decode()) for title, text in report.sections
+    ]
+    return report
 
 
 _HOME = pytest.StashKey[Path]()
