@@ -1,6 +1,7 @@
-"""Real worker processes for crash tests: started, killed, stopped, restarted, and gone at the end.
+"""Real `rkyc serve` processes for crash tests: started, killed, stopped, restarted, gone at the end.
 
-`Fleet` holds them; each writes its log to a file that a failed test can read.
+`Fleet` holds them; each writes its log to a file that a failed test can read. Options in lower case
+are those of the command line, options in capitals are settings.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 APP = "tests.support.probes:registry"
+# Unlike in production, nobody waits for tens of seconds; who is dead is judged as in production.
+FAST = {"BEAT_S": 1.0, "POLL_S": 1.0, "FROZEN_AFTER_S": 60.0}
 
 
 @dataclass(slots=True)
@@ -71,14 +74,17 @@ class Fleet:
         self.members: list[WorkerProcess] = []
 
     async def start(self, **options: Any) -> WorkerProcess:
-        """Start one more and wait until it serves; options are those of `worker_process`."""
-        command = [sys.executable, "-m", "tests.support.worker_process", "--app", self._app]
+        """Start one more and wait until it serves: `slots=30` is `--slots 30`, `POLL_S=1` is `RKYC_POLL_S=1`."""
+        command = [sys.executable, "-m", "rkyc", "serve", "--no-api", "--only-app", "--app", self._app]
         if self._dsn is not None:
             command += ["--dsn", self._dsn]
+        settings = {**FAST, **{name: value for name, value in options.items() if name.isupper()}}
         for name, value in options.items():
-            command += [f"--{name.replace('_', '-')}", str(value)]
+            if name.islower():
+                command += [f"--{name}", str(value)]
         log = self._folder / f"worker-{len(self.members)}.log"
-        environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+        environ = {**os.environ, "PYTHONPATH": str(ROOT), "RKYC_LOG_FORMAT": "json"}
+        environ |= {f"RKYC_{name}": str(value) for name, value in settings.items()}
         if self._data_dir is not None:
             environ["RKYC_DATA_DIR"] = str(self._data_dir)
         with log.open("wb") as sink:
@@ -93,15 +99,20 @@ class Fleet:
         member.report = json.loads(line)
         return member
 
-    def keep_running(self, number: int, **options: Any) -> None:
+    async def keep_running(self, number: int, **options: Any) -> None:
         """Keep so many running: whoever ends is started again, as a service manager would."""
 
-        async def keep() -> None:
+        async def keep(member: WorkerProcess) -> None:
             while True:
-                member = await self.start(**options)
                 await member.process.wait()
+                member = await self.start(**options)
 
-        self._keepers += [asyncio.create_task(keep()) for _ in range(number)]
+        for member in [await self.start(**options) for _ in range(number)]:
+            self._keepers.append(asyncio.create_task(keep(member)))
+
+    def pick(self) -> WorkerProcess:
+        """Return the youngest member that serves."""
+        return next(member for member in reversed(self.members) if member.is_alive and member.report)
 
     async def stop(self) -> None:
         """Kill all of them and what they set aside."""
