@@ -81,7 +81,9 @@ def describe_commit() -> str:
     """Return the commit that is measured, with `+` when the tree differs from it."""
     try:
         commit = _git("rev-parse", "--short", "HEAD")
-        return commit + ("+" if _git("status", "--porcelain", "--", "rkyc", "bench", ":!bench/results") else "")
+        return commit + (
+            "+" if _git("status", "--porcelain", "--", "rkyc", "bench", ":!bench/results") else ""
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
