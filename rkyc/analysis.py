@@ -21,10 +21,12 @@ from rkyc.errors import DossierError, InvalidInputError
 from rkyc.report.html import render_html
 from rkyc.report.markdown import render_markdown
 from rkyc.report.result import build_report_input, build_result
+from rkyc.report.types import Lang, ReportInput
 from rkyc.steps.kyc.dossier import check_manifest, read_dossier
 from rkyc.store.blobs import find_missing_blobs, write_blob
 from rkyc.store.kyc.results import load_analysis, load_evidence_pages
 from rkyc.store.pool import Pool
+from rkyc.store.queue.jobs import read_outputs
 
 
 class DossierIntake:
@@ -103,14 +105,29 @@ class AnalysisReports:
         Raises:
             NotFoundError
         """
-        job = await self._client.get(job_id)
-        steps = await self._client.steps(job_id)
-        async with self._pool.connection() as conn:
-            analysis = await load_analysis(conn, job_id)
-            evidence = await load_evidence_pages(conn, job_id) if format != "json" else None
-        result = build_result(dict(job), map(dict, steps), analysis)
-        if evidence is None:
-            return orjson.dumps(result, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-        report = build_report_input(result, evidence, generated_at=datetime.now(UTC))
+        report = await load_report(self._client, self._pool, job_id)
+        if format == "json":
+            return encode_result(report.result)
         # Tens of milliseconds of computing: not on the loop.
         return await asyncio.to_thread(render_html if format == "html" else render_markdown, report)
+
+
+async def load_report(client: Client, pool: Pool, job_id: UUID, lang: Lang | None = None) -> ReportInput:
+    """Read what a job found; of one that failed, what it reached. `result` has the shape of result.json.
+
+    Raises:
+        NotFoundError
+    """
+    job = await client.get(job_id)
+    steps = await client.steps(job_id)
+    async with pool.connection() as conn:
+        analysis = await load_analysis(conn, job_id)
+        evidence = await load_evidence_pages(conn, job_id)
+        outputs = await read_outputs(conn, job_id)
+    result = build_result(dict(job), map(dict, steps), analysis, outputs)
+    return build_report_input(result, evidence, lang=lang, generated_at=datetime.now(UTC))
+
+
+def encode_result(result: dict[str, Any]) -> bytes:
+    """Write a result as JSON, indented, in UTF-8."""
+    return orjson.dumps(result, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
-from rkyc.report.figures import RatioName, list_periods, ratio_values, to_decimal
+from rkyc.report.amounts import to_decimal
+from rkyc.report.figures import RatioName, list_periods, ratio_values
 from rkyc.report.labels import Labels
 from rkyc.report.types import FigureSeries
 

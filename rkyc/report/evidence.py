@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from rkyc.report.figures import group_digits
+from rkyc.report.labels import Labels
 from rkyc.report.links import safe_url
 from rkyc.report.marks import Span
+from rkyc.report.places import Shown, name_place, show_value
 from rkyc.report.types import SourcePage
 from rkyc.steps.kyc.pointers import MISSING, quote_value, resolve
 
@@ -26,13 +27,18 @@ _VALUE_CHARS_MAX = 600
 class Evidence:
     """One piece of evidence; `target` is the id that its link opens, None when there is nothing to open.
 
-    `shown` is the quote as displayed: a snapshot number is grouped in thousands, a text is untouched.
+    `shown` is the quote as displayed: a snapshot value has its unit and a `note` (a round reading), a
+    text is untouched. `place` names a snapshot value in words, None where that is not known; `file` is
+    the file of the dossier that it came from.
     """
 
     label: str
     signal_anchor: str
     quote: str
     shown: str
+    note: str
+    place: str | None
+    file: str
     ref: str
     ref_type: str
     evidence_type: str
@@ -56,6 +62,7 @@ class Sources:
     pages: Mapping[tuple[str, str], int]
     cells: Mapping[str, str]
     snapshot: dict[str, Any]
+    labels: Labels
 
 
 def index_pages(pages: Sequence[SourcePage]) -> dict[tuple[str, str], int]:
@@ -104,7 +111,7 @@ def _locate_quote(raw: dict[str, Any], label: str, number: int, sources: Sources
     if page is not None:
         span = _find_span(sources.texts[page].text, quote, raw, label)
     target = span.anchor if span else page_anchor(page) if page is not None else None
-    return _make(raw, label, number, is_found=span is not None, target=target, page=page, span=span)
+    return _make(raw, label, number, sources, is_found=span is not None, target=target, page=page, span=span)
 
 
 def _find_span(text: str, quote: str, raw: dict[str, Any], label: str) -> Span | None:
@@ -118,13 +125,14 @@ def _locate_value(raw: dict[str, Any], label: str, number: int, sources: Sources
     pointer = str(raw.get("ref") or "")
     value = resolve(sources.snapshot, pointer)
     is_found = value is not MISSING and _agrees(str(raw.get("quote") or ""), value)
-    return _make(raw, label, number, is_found=is_found, target=sources.cells.get(pointer))
+    return _make(raw, label, number, sources, is_found=is_found, target=sources.cells.get(pointer))
 
 
 def _make(
     raw: dict[str, Any],
     label: str,
     number: int,
+    sources: Sources,
     *,
     is_found: bool,
     target: str | None,
@@ -133,11 +141,15 @@ def _make(
 ) -> Evidence:
     ref, quote = str(raw.get("ref") or ""), str(raw.get("quote") or "")
     is_value = raw.get("ref_type") == "SNAPSHOT_KEYPATH"
+    shown = show_value(ref, quote, sources.snapshot, sources.labels) if is_value else Shown(quote)
     return Evidence(
         label=label,
         signal_anchor=f"signal-{number}",
         quote=quote,
-        shown=group_digits(quote) if is_value else quote,
+        shown=shown.text,
+        note=shown.note,
+        place=name_place(ref, sources.snapshot, sources.labels) if is_value else None,
+        file=str(raw.get("source_file") or "") if is_value else "",
         ref=ref,
         ref_type=str(raw.get("ref_type") or ""),
         evidence_type=str(raw.get("evidence_type") or ""),

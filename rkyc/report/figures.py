@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
+from rkyc.report.amounts import group_digits, read_money, to_decimal
 from rkyc.report.labels import Labels
 from rkyc.report.types import FigureSeries
 
-# Beyond these a number is no bank figure: it is shown in the table, never drawn or divided.
-_EXPONENT_MAX = 24
 _RATIO_PLACE = Decimal("0.1")
 
 RatioName = Literal["debt_ratio", "current_ratio"]
@@ -27,12 +26,16 @@ _RATIOS: dict[RatioName, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """`anchor` is the cell's id; `pointer` the place in the snapshot that it shows, None for a ratio."""
+    """`anchor` is the cell's id; `pointer` the place in the snapshot that it shows, None for a ratio.
+
+    `reading` is the amount rounded to its unit, to be shown beside the exact text.
+    """
 
     text: str
     anchor: str
     pointer: str | None
     is_negative: bool = False
+    reading: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +58,15 @@ class FigureTable:
         cells = [cell for row in self.rows for cell in row.cells if cell.pointer and cell.text]
         return {str(cell.pointer): cell.anchor for cell in cells}
 
+    def columns(self) -> dict[str, str]:
+        """Return the id of each period's column head, by the pointer of the period."""
+        return {
+            f"/statements/{period}": f"period-{place}" for place, period in enumerate(self.periods, start=1)
+        }
+
 
 def build_table(figures: tuple[FigureSeries, ...], labels: Labels) -> FigureTable:
-    """Lay the series out by period; the calculated ratios come last."""
+    """Lay the series out by period; rows in the order they come, the calculated ratios last."""
     periods = list_periods(figures)
     rows = [_value_row(index, series, periods, labels) for index, series in enumerate(figures)]
     for name in _RATIOS:
@@ -71,21 +80,6 @@ def list_periods(figures: Iterable[FigureSeries]) -> tuple[str, ...]:
     """Return every period of the series, oldest first; a year stands after its quarters."""
     seen = dict.fromkeys(period for series in figures for period, _ in series.points)
     return tuple(sorted(seen, key=_period_key))
-
-
-def to_decimal(text: str) -> Decimal | None:
-    """Return a drawable number, or None."""
-    try:
-        value = Decimal(text)
-    except ArithmeticError:
-        return None
-    return value if value.is_finite() and abs(value.adjusted()) <= _EXPONENT_MAX else None
-
-
-def group_digits(text: str) -> str:
-    """Group the digits of an exact decimal text in thousands; what is no number stays as it is."""
-    value = to_decimal(text)
-    return text if value is None else f"{value:,f}"
 
 
 def ratio_values(figures: tuple[FigureSeries, ...], name: RatioName) -> dict[str, Decimal | None]:
@@ -112,6 +106,7 @@ def _value_row(index: int, series: FigureSeries, periods: tuple[str, ...], label
             anchor=f"figure-{index + 1}-{place + 1}",
             pointer=f"/statements/{period}/{series.concept}",
             is_negative=points.get(period, "").startswith("-"),
+            reading=read_money(points.get(period, ""), series.currency, labels),
         )
         for place, period in enumerate(periods)
     )

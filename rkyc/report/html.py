@@ -7,13 +7,14 @@ everything but inline style, so even markup that slipped through could load or r
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from rkyc.report.amounts import split_amounts
 from rkyc.report.charts import HEIGHT, WIDTH
 from rkyc.report.marks import Span, clean, escape_visible, mark_text, split_anchors
 from rkyc.report.sources import CitedPage
@@ -31,6 +32,7 @@ def render_html(report: ReportInput) -> str:
             view=view,
             lang=report.lang,
             t=view.labels.text,
+            amounts=partial(split_amounts, labels=view.labels),
             style=Markup(_style_sheet()),  # noqa: S704 - our own file
             split=[anchor for page in view.pages for anchor in split_anchors(page.spans)],
             chart_width=WIDTH,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rkyc.report.types import Lang
+from rkyc.report.words import WORDS
 
 _LANGS: dict[Lang, int] = {"ko": 0, "en": 1}
 
@@ -26,16 +27,18 @@ _TEXT: dict[str, tuple[str, str]] = {
     "quotes_found": ("원문 대조", "Quotes matched"),
     "quotes_of": ("{found} / {all}건 일치", "{found} of {all}"),
     "quotes_none": ("인용 없음", "no quotes"),
-    "signals_count": ("리스크 신호", "Risk signals"),
-    "signals_new": ("{all}건 (신규·변경 {fresh}건)", "{all} ({fresh} new or changed)"),
+    "signals_count": ("신호", "Signals"),
+    "signals_by_direction": ("위험 {risks}건 · 그 밖 {others}건", "{risks} risk · {others} other"),
+    "changes": ("지난 분석과 비교", "Against the last run"),
+    "change_count": ("{word} {count}", "{count} {word}"),
+    "partial_title": ("일부 자료가 분석에 반영되지 않았습니다", "Analysed in part"),
     "partial": (
-        "일부 단계가 완전히 끝나지 않았습니다. 아래 경고를 함께 읽어 주십시오.",
-        "Some parts could not be completed. Read the warnings below with the result.",
+        "일부 자료를 읽지 못했거나 일부 작업을 마치지 못했습니다. 결과는 아래 내용을 감안하여 읽어 주십시오.",
+        "Something could not be read or done. Read the result with this in mind:",
     ),
-    "degraded": (
-        "다음 단계는 대체 수단으로 수행되었습니다: {steps}.",
-        "These steps ran with a substitute: {steps}.",
-    ),
+    "degraded": ("일부만 수행된 단계: {steps}.", "Steps done in part: {steps}."),
+    "todo": ("조치", "What to do"),
+    "not_read": ("읽지 못한 쪽 있음", "Pages not read"),
     "warnings": ("경고", "Warnings"),
     "failed": ("분석이 끝나지 못했습니다", "The analysis did not finish"),
     "failed_steps": ("완료된 단계: {steps}", "Completed steps: {steps}"),
@@ -53,7 +56,9 @@ _TEXT: dict[str, tuple[str, str]] = {
     ),
     "sentence_uncited": ("근거 없음", "no citation"),
     "citation": ("신호 {number}: {title}", "Signal {number}: {title}"),
-    "citation_unknown": ("이 보고서에 없는 신호", "not in this report"),
+    "citation_unknown": ("이 보고서에 없는 자료", "not in this report"),
+    "page_of": ("{name} {page}쪽", "{name}, p. {page}"),
+    "cited_insight": ("인사이트", "Insight"),
     "worst": ("가장 심각한 신호", "Most severe signals"),
     "all_signals": ("전체 신호", "All signals"),
     "not_reached": ("분석이 이 단계에 이르지 못했습니다.", "The analysis did not get this far."),
@@ -86,6 +91,11 @@ _TEXT: dict[str, tuple[str, str]] = {
     "show_quote": ("원문에서 보기", "Show in the source"),
     "open_url": ("원본 페이지", "Original page"),
     "derived": ("계산 근거", "Calculated from"),
+    "gone": ("해소된 신호 ({count}건)", "Gone since the last run ({count})"),
+    "gone_note": (
+        "지난 분석에서 보고되었으나 이번 자료에서는 더 이상 나타나지 않는 신호입니다.",
+        "Reported by the last run; what is known now no longer shows them.",
+    ),
     "below_cut": ("상위 목록에 들지 못한 신호 ({count}건)", "Signals below the cut ({count})"),
     "below_cut_note": (
         "검증은 통과했으나 심각도와 확신도 순위에서 밀린 신호입니다.",
@@ -109,6 +119,12 @@ _TEXT: dict[str, tuple[str, str]] = {
     "balance": ("자산 · 부채 · 자본", "Assets, liabilities, equity"),
     "debt_ratio": ("부채비율", "Debt ratio"),
     "current_ratio": ("유동비율", "Current ratio"),
+    "about": ("약 ", "≈ "),
+    "days": ("{number}일", "{number} days"),
+    "entry": ("{number}번째", "no. {number}"),
+    "as_of": ("분석 기준일", "the day of the analysis"),
+    "previous_place": ("직전 자료의 {place}", "{place} in the earlier snapshot"),
+    "statements_of": ("재무제표 {period}", "Statements {period}"),
     "not_meaningful": ("산출 불가", "n/m"),
     "no_value": ("값 없음", "no value"),
     "documents": ("제출 문서", "Documents"),
@@ -125,7 +141,7 @@ _TEXT: dict[str, tuple[str, str]] = {
     "degraded_mark": ("대체 수행", "degraded"),
     "steps_none": ("수행된 단계가 없습니다.", "No step has run."),
     "usage": ("사용량과 비용", "Usage and cost"),
-    "calls": ("모델 호출", "Model calls"),
+    "calls": ("제공자 호출", "Provider calls"),
     "tokens_in": ("입력 토큰", "Tokens in"),
     "tokens_out": ("출력 토큰", "Tokens out"),
     "cost": ("비용", "Cost"),
@@ -136,6 +152,7 @@ _TEXT: dict[str, tuple[str, str]] = {
     ),
     "sources_none": ("인용된 원문이 없습니다.", "No source is cited."),
     "values": ("인용된 스냅숏 값", "Cited snapshot values"),
+    "item": ("항목", "Item"),
     "pointer": ("위치", "Pointer"),
     "value": ("값", "Value"),
     "quoted_by": ("인용한 신호", "Quoted by"),
@@ -155,152 +172,6 @@ _TEXT: dict[str, tuple[str, str]] = {
     "back": ("맨 위로", "Back to top"),
 }
 
-# The words for stored codes, by kind of code; each pair is Korean, English.
-_VALUES: dict[str, dict[str, tuple[str, str]]] = {
-    "severity": {
-        "1": ("참고", "Info"),
-        "2": ("낮음", "Low"),
-        "3": ("중간", "Medium"),
-        "4": ("높음", "High"),
-        "5": ("심각", "Critical"),
-    },
-    "direction": {
-        "RISK": ("위험", "Risk"),
-        "OPPORTUNITY": ("기회", "Opportunity"),
-        "NEUTRAL": ("중립", "Neutral"),
-    },
-    "category": {
-        "FINANCIAL": ("재무", "Financial"),
-        "LEGAL": ("법률", "Legal"),
-        "REPUTATIONAL": ("평판", "Reputational"),
-        "OPERATIONAL": ("운영", "Operational"),
-        "MARKET": ("시장", "Market"),
-    },
-    "level": {"HIGH": ("높음", "High"), "MED": ("중간", "Medium"), "LOW": ("낮음", "Low")},
-    "change": {
-        "NEW": ("신규", "New"),
-        "CHANGED": ("변경", "Changed"),
-        "UNCHANGED": ("유지", "Unchanged"),
-        "GONE": ("해소", "Gone"),
-    },
-    "stance": {
-        "CAUTION": ("주의", "Caution"),
-        "MONITORING": ("관찰", "Monitoring"),
-        "STABLE": ("안정", "Stable"),
-        "POSITIVE": ("긍정", "Positive"),
-    },
-    "job_status": {
-        "pending": ("대기", "Pending"),
-        "running": ("진행 중", "Running"),
-        "completed": ("완료", "Completed"),
-        "failed": ("실패", "Failed"),
-        "cancelled": ("취소", "Cancelled"),
-        "skipped": ("건너뜀", "Skipped"),
-    },
-    "ingest_status": {
-        "DONE": ("완료", "Done"),
-        "FAILED": ("실패", "Failed"),
-        "PENDING": ("대기", "Pending"),
-        "RUNNING": ("진행 중", "Running"),
-    },
-    "review_status": {
-        "NEW": ("미검토", "Not reviewed"),
-        "REVIEWED": ("검토됨", "Reviewed"),
-        "CONFIRMED": ("확정", "Confirmed"),
-        "DISMISSED": ("기각", "Dismissed"),
-    },
-    "step": {
-        "snapshot": ("스냅숏", "Snapshot"),
-        "doc_ingest": ("문서 읽기", "Documents"),
-        "external": ("외부 이벤트", "External events"),
-        "context": ("맥락 구성", "Context"),
-        "signal": ("신호 추출", "Signal extraction"),
-        "validation": ("검증", "Validation"),
-        "index": ("색인", "Index"),
-        "insight": ("인사이트", "Insight"),
-    },
-    "signal_type": {
-        "DIRECT": ("직접", "Direct"),
-        "INDUSTRY": ("산업", "Industry"),
-        "ENVIRONMENT": ("환경", "Environment"),
-    },
-    "event_type": {
-        "KYC_REFRESH": ("고객확인 갱신", "KYC refresh"),
-        "INTERNAL_RISK_GRADE_CHANGE": ("내부 등급 변동", "Internal grade change"),
-        "OVERDUE_FLAG_ON": ("연체 발생", "Overdue"),
-        "LOAN_EXPOSURE_CHANGE": ("여신 변동", "Loan exposure change"),
-        "COLLATERAL_CHANGE": ("담보 변동", "Collateral change"),
-        "OWNERSHIP_CHANGE": ("지배구조 변동", "Ownership change"),
-        "GOVERNANCE_CHANGE": ("경영진 변동", "Governance change"),
-        "FINANCIAL_STATEMENT_UPDATE": ("재무제표 변동", "Financial statements"),
-        "INDUSTRY_SHOCK": ("산업 충격", "Industry shock"),
-        "POLICY_REGULATION_CHANGE": ("정책·규제 변화", "Policy or regulation"),
-        "OTHER_PUBLIC": ("기타 공개 정보", "Other public news"),
-        "LEGAL_PROCEEDING": ("법적 절차", "Legal proceeding"),
-        "ADVERSE_MEDIA": ("부정적 보도", "Adverse media"),
-    },
-    "evidence_type": {
-        "INTERNAL_FIELD": ("내부 자료", "Internal data"),
-        "DOC": ("문서", "Document"),
-        "EXTERNAL": ("외부", "External"),
-    },
-    "check": {
-        "EXACT": ("원문 일치", "exact"),
-        "NORMALISED": ("정규화 일치", "normalised"),
-        "FUZZY": ("근사 일치", "close"),
-        "FAILED": ("확인 실패", "failed"),
-    },
-    "meta": {
-        "published_at": ("게시", "Published"),
-        "source": ("출처", "Source"),
-        "source_type": ("종류", "Kind"),
-        "grade": ("등급", "Grade"),
-        "doc_type": ("문서 종류", "Document type"),
-        "lang": ("언어", "Language"),
-        "sha256": ("SHA-256", "SHA-256"),
-        "cluster_size": ("같은 기사", "Copies"),
-    },
-    "provider": {
-        "rules": ("규칙", "rules"),
-        "rule": ("규칙", "rules"),
-        "template": ("문장 틀", "templates"),
-        "templates": ("문장 틀", "templates"),
-        "recorded": ("기록된 이벤트", "recorded events"),
-        "lexical-hash": ("어휘 해시", "lexical hash"),
-        "offline": ("오프라인", "offline"),
-    },
-    "formula": {
-        "ratio_pct": ("비율(%)", "ratio in %"),
-        "change_pct": ("증감률(%)", "change in %"),
-        "difference": ("차이", "difference"),
-        "sum": ("합계", "sum"),
-        "share_pct": ("구성비(%)", "share in %"),
-        "multiple": ("배수", "multiple"),
-        "days_between": ("경과 일수", "days between"),
-        "mean_pct": ("평균 대비(%)", "% of the mean"),
-    },
-    "concept": {
-        "revenue": ("매출액", "Revenue"),
-        "cost_of_sales": ("매출원가", "Cost of sales"),
-        "operating_income": ("영업이익", "Operating income"),
-        "interest_expense": ("이자비용", "Interest expense"),
-        "net_interest_expense": ("순이자비용", "Net interest expense"),
-        "net_income": ("당기순이익", "Net income"),
-        "assets": ("자산총계", "Assets"),
-        "current_assets": ("유동자산", "Current assets"),
-        "cash": ("현금및현금성자산", "Cash"),
-        "receivables": ("매출채권", "Receivables"),
-        "inventories": ("재고자산", "Inventories"),
-        "liabilities": ("부채총계", "Liabilities"),
-        "current_liabilities": ("유동부채", "Current liabilities"),
-        "borrowings": ("차입금", "Borrowings"),
-        "equity": ("자본총계", "Equity"),
-        "paid_in_capital": ("자본금", "Paid-in capital"),
-        "retained_earnings": ("이익잉여금", "Retained earnings"),
-        "operating_cash_flow": ("영업활동현금흐름", "Operating cash flow"),
-    },
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Labels:
@@ -317,13 +188,9 @@ class Labels:
         """Return the word for a stored code; the code itself where it is not known, a dash for none."""
         if code is None or code == "":
             return "–"
-        pair = _VALUES[kind].get(str(code))
+        pair = WORDS[kind].get(str(code))
         return pair[_LANGS[self.lang]] if pair else str(code)
 
-    def place(self, pointer: str) -> str | None:
-        """Return `FY2024 부채총계` for a pointer into the statements; None for any other."""
-        match pointer.removesuffix("/value").split("/"):
-            case ["", "statements", period, concept] if concept in _VALUES["concept"]:
-                return f"{period} {self.value('concept', concept)}"
-            case _:
-                return None
+    def knows(self, kind: str, code: str) -> bool:
+        """Tell whether there is a word for a code."""
+        return code in WORDS[kind]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from rkyc.report.amounts import split_amounts
 from rkyc.report.evidence import Evidence
 from rkyc.report.labels import Labels
 from rkyc.report.signals import Card
@@ -61,7 +62,8 @@ def _name(match: re.Match[str]) -> str:
 
 def _head(view: ReportView) -> Iterator[str]:
     header, labels = view.header, view.labels
-    yield f"# {escape_line(header.corp)}: {labels.text('report')}"
+    other = f" ({escape_line(header.other_name)})" if header.other_name else ""
+    yield f"# {escape_line(header.corp)}{other}: {labels.text('report')}"
     yield ""
     yield f"- {labels.text('generated_at')}: {header.generated_at}"
     yield f"- {labels.text('job')}: {escape_line(header.job_id)}"
@@ -72,13 +74,13 @@ def _head(view: ReportView) -> Iterator[str]:
         yield f"- {label}: {escape_line(value)}"
     if view.notice.kind:
         yield ""
-        title = labels.text("failed") if view.notice.kind == "failed" else labels.text("warnings")
-        yield f"**{title}**"
+        yield f"**{view.notice.title}**"
         yield ""
         for line in view.notice.lines:
             yield f"- {escape_line(line)}"
         for warning in view.notice.warnings:
-            parts = (warning.where, warning.message, warning.code)
+            todo = f"{labels.text('todo')}: {warning.todo}" if warning.todo else ""
+            parts = (warning.where, warning.what, todo, warning.message, warning.code)
             yield "- " + " – ".join(escape_line(part) for part in parts if part)
 
 
@@ -95,7 +97,8 @@ def _insight(view: ReportView) -> Iterator[str]:
         yield from ("", f"### {escape_line(title)}", "")
         for sentence in sentences:
             marks = [f"\\[{escape_line(one.label)}\\]" for one in sentence.citations]
-            yield f"- {escape_line(sentence.text)} {' '.join(marks) or '(' + labels.text('sentence_uncited') + ')'}"
+            cited = " ".join(marks) or f"({labels.text('sentence_uncited')})"
+            yield f"- {_with_readings(sentence.text, labels)} {cited}"
 
 
 def _signals(view: ReportView) -> Iterator[str]:
@@ -121,16 +124,14 @@ def _card(card: Card, labels: Labels) -> Iterator[str]:
     chips += [card.change] if card.change_code else []
     chips += [labels.text("needs_review")] if card.needs_review else []
     yield " · ".join([chips[0], *map(escape_line, chips[1:])])
-    yield from ("", escape_line(card.summary), "")
+    yield from ("", _with_readings(card.summary, labels), "")
     yield ", ".join(f"{label}: {escape_line(value)}" for label, value in card.facts)
     for reason in card.review_reasons:
         yield from ("", f"- {escape_line(reason)}")
     for one in card.evidence:
         yield from _evidence(one, labels)
     for derived in card.derived:
-        operands = ", ".join(
-            escape_line(labels.place(one.pointer) or one.pointer) for one in derived.operands
-        )
+        operands = ", ".join(escape_line(one.name) for one in derived.operands)
         yield from (
             "",
             f"{labels.text('derived')}: {escape_line(derived.text)} = {derived.formula} ({operands})",
@@ -139,15 +140,22 @@ def _card(card: Card, labels: Labels) -> Iterator[str]:
 
 def _evidence(one: Evidence, labels: Labels) -> Iterator[str]:
     yield ""
-    yield from escape_quote(one.shown)
+    shown = f"{one.shown} ({one.note})" if one.note else one.shown
+    yield from escape_quote(f"{one.place} {shown}" if one.place else shown)
     yield ">"
     ref = f"[{escape_line(one.ref)}]({one.url.translate(_URL_BREAKING)})" if one.url else escape_line(one.ref)
-    notes = [f"{one.label}: {ref}"]
+    notes = [f"{one.label}: {escape_line(one.file)} {ref}" if one.file else f"{one.label}: {ref}"]
     notes += [labels.value("check", one.check)] if one.check else []
     notes += [labels.text("grade", grade=escape_line(one.grade))] if one.grade else []
     if not one.is_found:
         notes.append(f"**{labels.text('evidence_missing' if one.target else 'evidence_no_source')}**")
     yield "> — " + ", ".join(notes)
+
+
+def _with_readings(text: str, labels: Labels) -> str:
+    """Return a sentence with the round reading of each amount beside it."""
+    pieces = split_amounts(text, labels)
+    return escape_line("".join(f"{piece}({reading})" if reading else piece for piece, reading in pieces))
 
 
 def _below_and_dropped(view: ReportView) -> Iterator[str]:
@@ -156,11 +164,15 @@ def _below_and_dropped(view: ReportView) -> Iterator[str]:
         yield from ("", f"### {labels.text('below_cut', count=len(view.below_cut))}")
         for card in view.below_cut:
             yield from _card(card, labels)
+    if view.gone:
+        yield from ("", f"### {labels.text('gone', count=len(view.gone))}", "")
+        for card in view.gone:
+            yield f"- \\[{card.number}\\] **{escape_line(card.title)}** – {_with_readings(card.summary, labels)}"
     if view.dropped:
         yield from ("", f"### {labels.text('dropped', count=len(view.dropped))}", "")
         for one in view.dropped:
             detail = f" – {escape_line(one.detail)}" if one.detail else ""
-            yield f"- {escape_line(one.title)}: {escape_line(one.reason)}{detail}"
+            yield f"- {escape_line(one.title)}: {escape_line(one.reason)} ({escape_line(one.code)}){detail}"
 
 
 def _figures(view: ReportView) -> Iterator[str]:
@@ -175,8 +187,16 @@ def _figures(view: ReportView) -> Iterator[str]:
     if view.values:
         yield from ("", f"### {labels.text('values')}", "")
         yield from _table(
-            [labels.text("pointer"), labels.text("value"), labels.text("quoted_by")],
-            ([one.pointer, one.value, " ".join(link.label for link in one.quoted_by)] for one in view.values),
+            [labels.text(key) for key in ("item", "value", "pointer", "quoted_by")],
+            (
+                [
+                    one.name or "–",
+                    f"{one.value} ({one.note})" if one.note else one.value,
+                    one.pointer,
+                    " ".join(link.label for link in one.quoted_by) or "–",
+                ]
+                for one in view.values
+            ),
         )
 
 

@@ -10,18 +10,25 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from rkyc.report.advice import explain_warning
 from rkyc.report.labels import Labels
 
 _OFFLINE = frozenset({"rules", "rule", "template", "templates", "recorded", "lexical-hash", "offline"})
 # These alone decide whether sentences and signals were written without a model.
 _WRITERS = frozenset({"rules", "rule", "template", "templates"})
+# A document with such a warning was read, but not all of it.
+_UNREAD = frozenset({"ocr_unavailable", "page_unreadable"})
 
 
 @dataclass(frozen=True, slots=True)
 class WarningRow:
+    """`what` says it in a reader's words and `todo` what to do; empty for a code that has no words."""
+
     code: str
     message: str
     where: str
+    what: str
+    todo: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,22 +106,34 @@ def show_provider(raw: object, labels: Labels) -> str:
 
 def _warning(raw: Any, labels: Labels) -> WarningRow:
     if not isinstance(raw, dict):
-        return WarningRow("", str(raw), "")
+        # A document's own warning: `code: message`.
+        code, _, message = str(raw).partition(": ")
+        raw = {"code": code, "message": message} if code.isidentifier() else {"message": str(raw)}
     step = labels.value("step", raw["step"]) if raw.get("step") else ""
     where = " · ".join(part for part in (step, str(raw.get("subject") or "")) if part)
-    return WarningRow(str(raw.get("code") or ""), str(raw.get("message") or ""), where)
+    code = str(raw.get("code") or "")
+    advice = explain_warning(code, labels.lang)
+    return WarningRow(
+        code,
+        str(raw.get("message") or ""),
+        where,
+        advice.what if advice else "",
+        advice.todo if advice else "",
+    )
 
 
 def _document(raw: dict[str, Any], labels: Labels) -> DocumentRow:
-    notes = [
-        " ".join(part for part in (one.code, one.message) if part)
-        for one in (_warning(warning, labels) for warning in raw.get("warnings") or ())
-    ]
+    told = list(raw.get("warnings") or ())
     if raw.get("error_code"):
-        notes.insert(0, f"{raw['error_code']} {raw.get('message') or ''}".strip())
+        told.insert(0, {"code": raw["error_code"], "message": raw.get("message")})
+    rows = [_warning(one, labels) for one in told]
+    notes = [" – ".join(part for part in (row.what, row.message, row.code) if part) for row in rows]
+    is_unread = any(row.code.lower() in _UNREAD for row in rows)
     return DocumentRow(
         name=str(raw.get("name") or ""),
-        status=labels.value("ingest_status", raw.get("status")),
+        status=labels.text("not_read")
+        if is_unread and raw.get("status") == "DONE"
+        else labels.value("ingest_status", raw.get("status")),
         is_failed=raw.get("status") == "FAILED",
         pages=_count(raw.get("pages")),
         ocr_pages=_count(raw.get("ocr_pages")),

@@ -13,16 +13,21 @@ from typing import Any
 
 from rkyc.report.types import FigureSeries, Lang, ReportInput, SourcePage
 
+_LEXICAL = "lexical-hash"
 _EMPTY_USAGE = {"calls": 0, "tokens_in": 0, "tokens_out": 0, "cost_usd": 0}
 
 
 def build_result(
-    job: Mapping[str, Any], steps: Iterable[Mapping[str, Any]], analysis: Mapping[str, Any]
+    job: Mapping[str, Any],
+    steps: Iterable[Mapping[str, Any]],
+    analysis: Mapping[str, Any],
+    outputs: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the result of one job.
 
     `job` and `steps` are the rows of `Client.get` and `Client.steps`, `analysis` is the domain's part as
-    `load_analysis` gives it. `error` is there only for a job that failed.
+    `load_analysis` gives it, `outputs` what the completed steps returned. `error` is there only for a
+    job that failed.
     """
     result: dict[str, Any] = {
         "job_id": str(job["job_id"]),
@@ -40,7 +45,7 @@ def build_result(
     return {
         **result,
         "corp": analysis["corp"],
-        "steps": [_step(row) for row in steps],
+        "steps": [_step(row, _value(outputs.get(row["step"]))) for row in steps],
         **{name: value for name, value in analysis.items() if name != "corp"},
         "usage": _usage(_value(job["usage"]) or {}),
     }
@@ -79,10 +84,12 @@ def build_report_input(
         lang=lang or evidence["lang"],
         generated_at=generated_at,
         snapshot=evidence["snapshot"],
+        previous=evidence["previous"] or {},
     )
 
 
-def _step(row: Mapping[str, Any]) -> dict[str, Any]:
+def _step(row: Mapping[str, Any], output: Any) -> dict[str, Any]:
+    provider = _name_provider(output) or row["provider"]
     shown = {
         "step": row["step"],
         "status": row["status"],
@@ -90,7 +97,18 @@ def _step(row: Mapping[str, Any]) -> dict[str, Any]:
         "attempts": row["attempt"],
         "ms": row["ms"],
     }
-    return shown | ({"provider": row["provider"]} if row["provider"] else {})
+    return shown | ({"provider": provider} if provider else {})
+
+
+def _name_provider(output: Any) -> str | None:
+    """Return who did a step's work, by its own output; the journal knows paid calls alone."""
+    match output:
+        case {"provider": str(name)} | {"insight": {"provider": str(name)}}:
+            return name
+        case {"embedding_model": str(model)}:
+            # Our own model has its number of dimensions in its name.
+            return _LEXICAL if model.startswith(f"{_LEXICAL}-") else model
+    return None
 
 
 def _usage(usage: Mapping[str, Any]) -> dict[str, Any]:

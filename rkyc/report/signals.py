@@ -1,7 +1,7 @@
 """Risk signals → cards: every code in words, every piece of evidence with the id it opens at.
 
-Signals are numbered from 1 through the kept ones and then those below the cut; the number names the
-card (`signal-3`), its evidence (`3a`, `3b`) and the citations of the insight.
+Signals are numbered from 1 through the kept ones, those below the cut and those that are gone; the number
+names the card (`signal-3`), its evidence (`3a`, `3b`) and the citations of the insight.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from typing import Any
 
 from rkyc.report.evidence import Evidence, Sources, locate
 from rkyc.report.labels import Labels
+from rkyc.report.places import name_place
 from rkyc.report.process import show_provider
 
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """An input of a calculated number: its pointer, and the id of the cell that shows it."""
+    """An input of a calculated number: its pointer, its name in words, the id of the cell that shows it."""
 
     pointer: str
+    name: str
     target: str | None
 
 
@@ -58,39 +60,15 @@ class Card:
     target: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Citation:
-    """A sentence's pointer to a card; `target` is None when the result holds no such signal."""
-
-    label: str
-    title: str
-    target: str | None
-
-
 def build_cards(
-    raws: Iterable[dict[str, Any]], start: int, sources: Sources, labels: Labels, provider: str
+    raws: Iterable[dict[str, Any]], start: int, sources: Sources, provider: str
 ) -> tuple[Card, ...]:
     """Return a card per signal, numbered from `start`. `provider` is the one of signals that name none."""
-    return tuple(
-        _card(raw, number, sources, labels, provider) for number, raw in enumerate(raws, start=start)
-    )
+    return tuple(_card(raw, number, sources, provider) for number, raw in enumerate(raws, start=start))
 
 
-def build_citations(ids: Iterable[object], cards: Iterable[Card], labels: Labels) -> tuple[Citation, ...]:
-    """Return a citation per cited signal id, in the order cited."""
-    by_id = {card.id: card for card in cards}
-    return tuple(_citation(str(one), by_id.get(str(one)), labels) for one in ids)
-
-
-def _citation(signal_id: str, card: Card | None, labels: Labels) -> Citation:
-    if card is None:
-        return Citation(f"{signal_id}?", labels.text("citation_unknown"), None)
-    return Citation(
-        str(card.number), labels.text("citation", number=card.number, title=card.title), card.anchor
-    )
-
-
-def _card(raw: dict[str, Any], number: int, sources: Sources, labels: Labels, provider: str) -> Card:
+def _card(raw: dict[str, Any], number: int, sources: Sources, provider: str) -> Card:
+    labels = sources.labels
     severity = min(max(int(raw.get("severity") or 1), 1), 5)
     evidence = tuple(
         locate(one, number, place, sources) for place, one in enumerate(raw.get("evidence") or [])
@@ -109,9 +87,9 @@ def _card(raw: dict[str, Any], number: int, sources: Sources, labels: Labels, pr
         change_code=str(raw.get("change") or ""),
         facts=_facts(raw, labels, provider),
         needs_review=bool(raw.get("needs_review")),
-        review_reasons=tuple(str(one) for one in raw.get("review_reasons") or ()),
+        review_reasons=tuple(labels.value("review_reason", one) for one in raw.get("review_reasons") or ()),
         evidence=evidence,
-        derived=tuple(_derived(one, sources, labels) for one in raw.get("derived") or ()),
+        derived=tuple(_derived(one, sources) for one in raw.get("derived") or ()),
         target=next((one.target for one in evidence if one.is_found and one.target), None),
     )
 
@@ -133,6 +111,10 @@ def _facts(raw: dict[str, Any], labels: Labels, provider: str) -> tuple[tuple[st
     return tuple((labels.text(key), value) for key, value in facts)
 
 
-def _derived(raw: dict[str, Any], sources: Sources, labels: Labels) -> Derived:
-    operands = tuple(Operand(str(one), sources.cells.get(str(one))) for one in raw.get("operands") or ())
+def _derived(raw: dict[str, Any], sources: Sources) -> Derived:
+    labels = sources.labels
+    operands = tuple(
+        Operand(one, name_place(one, sources.snapshot, labels) or one, sources.cells.get(one))
+        for one in map(str, raw.get("operands") or ())
+    )
     return Derived(str(raw.get("text") or ""), labels.value("formula", raw.get("formula")), operands)

@@ -1,6 +1,6 @@
 """The appendix: cited pages with the quotes to mark in them, and cited snapshot values.
 
-Only what some evidence points to is shown, in the order first cited. A snapshot value that the table
+Only what some evidence or a sentence of the insight points to is shown, in the order first cited. A snapshot value that the table
 of figures shows is linked there; any other gets a row of its own here.
 """
 
@@ -14,8 +14,25 @@ from rkyc.report.evidence import Evidence, page_anchor, value_text
 from rkyc.report.labels import Labels
 from rkyc.report.links import safe_url
 from rkyc.report.marks import Span
+from rkyc.report.places import PREVIOUS, name_place, show_value
 from rkyc.report.types import SourcePage
 from rkyc.steps.kyc.pointers import MISSING, resolve
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshots:
+    """The snapshot of the run and the one before it, which `previous:` pointers go into."""
+
+    now: dict[str, Any]
+    before: dict[str, Any]
+
+    def of(self, pointer: str) -> dict[str, Any]:
+        return self.before if pointer.startswith(PREVIOUS) else self.now
+
+    def find(self, pointer: str) -> Any:
+        """Return the value at a pointer, or MISSING."""
+        path = pointer.removeprefix(PREVIOUS)
+        return resolve(self.of(pointer), path) if path.startswith("/") else MISSING
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +60,9 @@ class CitedPage:
 class CitedValue:
     anchor: str
     pointer: str
+    name: str | None
     value: str
+    note: str
     quoted_by: tuple[BackLink, ...]
 
 
@@ -57,7 +76,7 @@ def list_pointers(signals: Iterable[dict[str, Any]]) -> Iterator[str]:
             yield from (str(one) for one in derived.get("operands") or ())
 
 
-def place_values(pointers: Iterable[str], shown: dict[str, str], snapshot: dict[str, Any]) -> dict[str, str]:
+def place_values(pointers: Iterable[str], shown: dict[str, str], snapshots: Snapshots) -> dict[str, str]:
     """Return the id of each pointer: its cell in the figures, else a new row; none if it does not exist."""
     placed: dict[str, str] = {}
     for pointer in dict.fromkeys(pointers):
@@ -65,20 +84,26 @@ def place_values(pointers: Iterable[str], shown: dict[str, str], snapshot: dict[
         cell = shown.get(pointer) or shown.get(pointer.removesuffix("/value"))
         if cell:
             placed[pointer] = cell
-        elif resolve(snapshot, pointer) is not MISSING:
+        elif snapshots.find(pointer) is not MISSING:
             placed[pointer] = f"value-{len(placed) + 1}"
     return placed
 
 
 def list_values(
-    placed: dict[str, str], shown: dict[str, str], snapshot: dict[str, Any], evidence: Sequence[Evidence]
+    placed: dict[str, str],
+    shown: dict[str, str],
+    snapshots: Snapshots,
+    evidence: Sequence[Evidence],
+    labels: Labels,
 ) -> tuple[CitedValue, ...]:
     """Return the rows of the placed pointers that the table of figures does not show."""
-    return tuple(
-        CitedValue(anchor, pointer, value_text(resolve(snapshot, pointer)), _links(anchor, evidence))
-        for pointer, anchor in placed.items()
-        if anchor not in shown.values()
-    )
+    rows = []
+    for pointer, anchor in placed.items():
+        if anchor not in shown.values():
+            value = show_value(pointer, value_text(snapshots.find(pointer)), snapshots.of(pointer), labels)
+            name = name_place(pointer, snapshots.now, labels)
+            rows.append(CitedValue(anchor, pointer, name, value.text, value.note, _links(anchor, evidence)))
+    return tuple(rows)
 
 
 def list_cell_links(evidence: Sequence[Evidence], shown: dict[str, str]) -> dict[str, tuple[BackLink, ...]]:
@@ -88,10 +113,10 @@ def list_cell_links(evidence: Sequence[Evidence], shown: dict[str, str]) -> dict
 
 
 def list_pages(
-    pages: Sequence[SourcePage], evidence: Sequence[Evidence], labels: Labels
+    pages: Sequence[SourcePage], evidence: Sequence[Evidence], told: Sequence[int], labels: Labels
 ) -> tuple[CitedPage, ...]:
-    """Return the pages that evidence points to, in the order first cited."""
-    cited = dict.fromkeys(one.page for one in evidence if one.page is not None)
+    """Return the pages that evidence points to, in the order first cited, then the `told` ones."""
+    cited = dict.fromkeys([*(one.page for one in evidence if one.page is not None), *told])
     return tuple(_cited_page(index, pages[index], evidence, labels) for index in cited)
 
 

@@ -42,7 +42,10 @@ class FigureSeries:
 
 @dataclass(frozen=True, slots=True)
 class ReportInput:
-    """Everything a report shows. `snapshot` is the document that SNAPSHOT_KEYPATH evidence points into."""
+    """Everything a report shows. `snapshot` is the document that SNAPSHOT_KEYPATH evidence points into.
+
+    `previous` is the snapshot before it, which calculated changes start from; empty where there is none.
+    """
 
     result: dict[str, Any]
     pages: tuple[SourcePage, ...]
@@ -50,3 +53,4 @@ class ReportInput:
     lang: Lang
     generated_at: datetime
     snapshot: dict[str, Any]
+    previous: dict[str, Any] = field(default_factory=dict)

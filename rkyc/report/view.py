@@ -11,6 +11,7 @@ from datetime import UTC, timedelta, timezone
 from typing import Any
 
 from rkyc.report.charts import Chart, build_charts
+from rkyc.report.citations import Citation, CitationIndex, list_cited_pages, list_cited_pointers
 from rkyc.report.evidence import Evidence, Sources, index_pages
 from rkyc.report.figures import FigureTable, build_table
 from rkyc.report.labels import Labels
@@ -24,19 +25,21 @@ from rkyc.report.process import (
     list_warnings,
     name_providers,
 )
-from rkyc.report.signals import Card, Citation, build_cards, build_citations
+from rkyc.report.signals import Card, build_cards
 from rkyc.report.sources import (
     BackLink,
     CitedPage,
     CitedValue,
+    Snapshots,
     list_cell_links,
     list_pages,
     list_pointers,
     list_values,
     place_values,
 )
-from rkyc.report.summary import worst_signals
-from rkyc.report.types import ReportInput
+from rkyc.report.summary import count_changes, count_directions, name_company, worst_signals
+from rkyc.report.types import FigureSeries, ReportInput
+from rkyc.report.words import WORDS
 
 # Korea has had no daylight saving time since 1988.
 _SEOUL = timezone(timedelta(hours=9), "KST")
@@ -44,7 +47,10 @@ _SEOUL = timezone(timedelta(hours=9), "KST")
 
 @dataclass(frozen=True, slots=True)
 class Header:
+    """`other_name` is the company's name in the other language, empty where there is none."""
+
     corp: str
+    other_name: str
     job_id: str
     generated_at: str
     status: str
@@ -59,6 +65,7 @@ class Notice:
     """What a reader must know first: failed, unfinished, partial, degraded; empty when all went well."""
 
     kind: str
+    title: str
     lines: tuple[str, ...]
     warnings: tuple[WarningRow, ...]
 
@@ -79,6 +86,7 @@ class InsightView:
 @dataclass(frozen=True, slots=True)
 class Dropped:
     title: str
+    code: str
     reason: str
     detail: str
 
@@ -98,6 +106,7 @@ class ReportView:
     worst: tuple[Card, ...]
     cards: tuple[Card, ...]
     below_cut: tuple[Card, ...]
+    gone: tuple[Card, ...]
     dropped: tuple[Dropped, ...]
     charts: tuple[Chart, ...]
     table: FigureTable
@@ -113,31 +122,36 @@ class ReportView:
 def build_view(report: ReportInput) -> ReportView:
     """Work out the whole report."""
     result, labels = report.result, Labels(report.lang)
-    table = build_table(report.figures, labels)
-    kept, below = list(result.get("signals") or ()), list(result.get("below_cut") or ())
-    placed = place_values(list_pointers([*kept, *below]), table.anchors(), report.snapshot)
-    sources = Sources(report.pages, index_pages(report.pages), placed, report.snapshot)
+    figures = _sort_figures(report.figures)
+    table = build_table(figures, labels)
+    kept, below, gone = (list(result.get(name) or ()) for name in ("signals", "below_cut", "gone"))
+    insight = result.get("insight") or {}
+    snapshots = Snapshots(report.snapshot, report.previous)
+    shown = {**table.columns(), **table.anchors()}
+    cited = [*list_pointers([*kept, *below]), *list_cited_pointers(insight)]
+    placed = place_values(cited, shown, snapshots)
+    sources = Sources(report.pages, index_pages(report.pages), placed, report.snapshot, labels)
     provider = _signal_provider(result)
-    cards = build_cards(kept, 1, sources, labels, provider)
-    below_cards = build_cards(below, len(cards) + 1, sources, labels, provider)
-    evidence = tuple(one for card in (*cards, *below_cards) for one in card.evidence)
-    worst = [id(signal) for signal in worst_signals({"signals": kept})]
-    by_identity = dict(zip(map(id, kept), cards, strict=True))
+    cards = build_cards([*kept, *below, *gone], 1, sources, provider)
+    present = cards[: len(kept) + len(below)]
+    evidence = tuple(one for card in present for one in card.evidence)
+    by_identity = dict(zip(map(id, (*kept, *below)), present, strict=True))
     return ReportView(
         labels=labels,
         is_complete=result.get("status") == "completed",
         header=_header(report, evidence, labels),
         notice=_notice(result, labels),
-        insight=_insight(result, (*cards, *below_cards), labels),
-        worst=tuple(by_identity[one] for one in worst),
-        cards=cards,
-        below_cut=below_cards,
-        dropped=tuple(_dropped(raw) for raw in result.get("dropped") or ()),
-        charts=build_charts(report.figures, labels),
+        insight=_insight(insight, CitationIndex(cards, sources)),
+        worst=tuple(by_identity[id(signal)] for signal in worst_signals(result)),
+        cards=present[: len(kept)],
+        below_cut=present[len(kept) :],
+        gone=cards[len(present) :],
+        dropped=tuple(_dropped(raw, labels) for raw in result.get("dropped") or ()),
+        charts=build_charts(figures, labels),
         table=table,
         cell_links=list_cell_links(evidence, table.anchors()),
-        values=list_values(placed, table.anchors(), report.snapshot, evidence),
-        pages=list_pages(report.pages, evidence, labels),
+        values=list_values(placed, shown, snapshots, evidence, labels),
+        pages=list_pages(report.pages, evidence, list_cited_pages(insight, sources), labels),
         documents=list_documents(result, labels),
         steps=list_steps(result, labels),
         usage=list_usage(result, labels),
@@ -148,9 +162,11 @@ def build_view(report: ReportInput) -> ReportView:
 def _header(report: ReportInput, evidence: tuple[Evidence, ...], labels: Labels) -> Header:
     result = report.result
     insight = result.get("insight") or {}
+    corp, other_name = name_company(report)
     at = report.generated_at if report.generated_at.tzinfo else report.generated_at.replace(tzinfo=UTC)
     return Header(
-        corp=str((result.get("corp") or {}).get("name") or ""),
+        corp=corp,
+        other_name=other_name,
         job_id=str(result.get("job_id") or ""),
         generated_at=at.astimezone(_SEOUL).strftime("%Y-%m-%d %H:%M KST"),
         status=labels.value("job_status", result.get("status")),
@@ -164,17 +180,16 @@ def _header(report: ReportInput, evidence: tuple[Evidence, ...], labels: Labels)
 def _header_facts(
     result: dict[str, Any], insight: dict[str, Any], evidence: tuple[Evidence, ...], labels: Labels
 ) -> tuple[tuple[str, str], ...]:
-    signals = result.get("signals") or ()
-    fresh = sum(1 for one in signals if one.get("change") in ("NEW", "CHANGED"))
     found = sum(1 for one in evidence if one.is_found)
     quotes = (
         labels.text("quotes_of", found=found, all=len(evidence)) if evidence else labels.text("quotes_none")
     )
-    is_known = signals or result.get("status") == "completed"
-    count = labels.text("signals_new", all=len(signals), fresh=fresh) if is_known else "–"
+    is_known = result.get("signals") or result.get("status") == "completed"
+    count = count_directions(result, labels) if is_known else "–"
     quality, coverage = insight.get("quality_score"), insight.get("coverage")
     return (
         (labels.text("signals_count"), count),
+        (labels.text("changes"), count_changes(result, labels) or "–"),
         (labels.text("quotes_found"), quotes),
         (labels.text("quality"), "–" if quality is None else f"{quality:g} / 100"),
         (labels.text("coverage"), "–" if coverage is None else f"{coverage * 100:.0f}%"),
@@ -185,7 +200,7 @@ def _notice(result: dict[str, Any], labels: Labels) -> Notice:
     warnings = list_warnings(result, labels)
     status = result.get("status")
     if status in ("failed", "cancelled"):
-        return Notice("failed", _failure_lines(result, labels), warnings)
+        return Notice("failed", labels.text("failed"), _failure_lines(result, labels), warnings)
     lines = []
     if status != "completed":
         lines.append(labels.text("unfinished"))
@@ -196,7 +211,9 @@ def _notice(result: dict[str, Any], labels: Labels) -> Notice:
     ]
     if degraded:
         lines.append(labels.text("degraded", steps=", ".join(degraded)))
-    return Notice("partial" if lines or warnings else "", tuple(lines), warnings)
+    kind = "partial" if lines else "warnings" if warnings else ""
+    title = labels.text("partial_title" if result.get("partial") else "warnings")
+    return Notice(kind, title, tuple(lines), warnings)
 
 
 def _failure_lines(result: dict[str, Any], labels: Labels) -> tuple[str, ...]:
@@ -214,27 +231,33 @@ def _failure_lines(result: dict[str, Any], labels: Labels) -> tuple[str, ...]:
     return (what or labels.text("failed_unknown"), steps)
 
 
-def _insight(result: dict[str, Any], cards: tuple[Card, ...], labels: Labels) -> InsightView | None:
-    raw = result.get("insight")
+def _insight(raw: dict[str, Any], citations: CitationIndex) -> InsightView | None:
     if not raw:
         return None
     sections = tuple(
-        (str(section.get("title") or ""), _sentences(section, cards, labels))
+        (str(section.get("title") or ""), _sentences(section, citations))
         for section in raw.get("sections") or ()
     )
     is_held = bool(raw.get("needs_review")) or raw.get("published") is False
     return InsightView(str(raw.get("headline") or ""), is_held, sections)
 
 
-def _sentences(section: dict[str, Any], cards: tuple[Card, ...], labels: Labels) -> tuple[SentenceView, ...]:
+def _sentences(section: dict[str, Any], citations: CitationIndex) -> tuple[SentenceView, ...]:
     return tuple(
-        SentenceView(str(one.get("text") or ""), build_citations(one.get("citations") or (), cards, labels))
+        SentenceView(str(one.get("text") or ""), citations.resolve(one.get("citations") or ()))
         for one in section.get("sentences") or ()
     )
 
 
-def _dropped(raw: dict[str, Any]) -> Dropped:
-    return Dropped(*(str(raw.get(key) or "") for key in ("title", "reason", "detail")))
+def _dropped(raw: dict[str, Any], labels: Labels) -> Dropped:
+    title, code, detail = (str(raw.get(key) or "") for key in ("title", "reason", "detail"))
+    return Dropped(title, code, labels.value("drop_reason", code), detail)
+
+
+def _sort_figures(figures: tuple[FigureSeries, ...]) -> tuple[FigureSeries, ...]:
+    """Order the series as statements are read: results first, then the balance sheet; unknown ones last."""
+    order = {concept: place for place, concept in enumerate(WORDS["concept"])}
+    return tuple(sorted(figures, key=lambda series: order.get(series.concept, len(order))))
 
 
 def _signal_provider(result: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 import anyio
 import pytest
+from lxml import html
 
 from tests.support.database import fresh_database
 from tests.support.dossiers import (
@@ -34,6 +35,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
 Result: TypeAlias = dict[str, Any]
 Analyze: TypeAlias = Callable[[Path], Awaitable[Result]]
+# The report of a dossier that `Analyze` has analysed, as a document.
+Pages: TypeAlias = Callable[[Path], Any]
 BOTH = pytest.mark.parametrize("dossier", [HANBIT, SAEBOM], ids=lambda dossier: dossier.name)
 HANBIT_AND_NAMESAKE = [
     ("한빛정밀", "한빛정밀화학"),
@@ -56,18 +59,36 @@ def plain_results() -> dict[Path, Result]:
     return {}
 
 
+@pytest.fixture(scope="session")
+def plain_reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the reports of the unchanged dossiers."""
+    return tmp_path_factory.mktemp("reports")
+
+
 @pytest.fixture
-def analyze(admin_dsn: str, template: str, tmp_path: Path, plain_results: dict[Path, Result]) -> Analyze:
+def analyze(
+    admin_dsn: str, template: str, tmp_path: Path, plain_results: dict[Path, Result], plain_reports: Path
+) -> Analyze:
     async def run(dossier: Path) -> Result:
         if dossier not in plain_results:
+            is_plain = dossier in (HANBIT, SAEBOM)
+            folder = plain_reports if is_plain else tmp_path
             async with fresh_database(admin_dsn, template) as dsn:
-                result = await _run_cli(dossier, dsn, tmp_path / f"{dossier.name}-out")
-            if dossier not in (HANBIT, SAEBOM):
+                result = await _run_cli(dossier, dsn, folder / f"{dossier.name}-out")
+            if not is_plain:
                 return result
             plain_results[dossier] = result
         return plain_results[dossier]
 
     return run
+
+
+@pytest.fixture
+def pages(plain_reports: Path) -> Pages:
+    def read(dossier: Path) -> Any:
+        return html.document_fromstring((plain_reports / f"{dossier.name}-out" / "report.html").read_bytes())
+
+    return read
 
 
 async def _run_cli(dossier: Path, dsn: str, out: Path) -> Result:
@@ -128,11 +149,50 @@ async def test_without_keys_all_steps_run_for_nothing_and_every_sentence_cites(
         "index",
         "insight",
     }
-    known = {str(signal["id"]) for signal in reported(result)}
     sentences = [s for section in result["insight"]["sections"] for s in section["sentences"]]
     assert sentences and all(sentence["citations"] for sentence in sentences)
-    cited = {c for s in sentences for c in map(str, s["citations"]) if c.startswith("signal:")}
-    assert {citation.removeprefix("signal:") for citation in cited} <= known
+    cited = [citation for sentence in sentences for citation in sentence["citations"]]
+    assert {one for one in cited if isinstance(one, int)} == {signal["id"] for signal in reported(result)}
+    assert {one.partition(":")[0] for one in cited if isinstance(one, str)} == {"snapshot", "doc", "url"}
+
+
+@BOTH
+async def test_each_step_names_the_provider_that_it_used(dossier: Path, analyze: Analyze) -> None:
+    steps = {step["step"]: step.get("provider") for step in (await analyze(dossier))["steps"]}
+    assert {name: provider for name, provider in steps.items() if provider} == {
+        "external": "recorded",
+        "signal": "rules",
+        "index": "lexical-hash",
+        "insight": "template",
+    }
+
+
+@BOTH
+async def test_every_link_of_the_report_has_its_place(dossier: Path, analyze: Analyze, pages: Pages) -> None:
+    await analyze(dossier)
+    root = pages(dossier)
+    targets = {str(href)[1:] for href in root.xpath("//a/@href") if str(href).startswith("#")}
+    assert targets <= {str(one) for one in root.xpath("//@id")}
+    assert root.xpath("//section[@id='insight']//a[contains(@class, 'cite')]")
+    assert not root.xpath("//*[contains(@class, 'none') or @class='unconfirmed']")
+
+
+@BOTH
+async def test_every_evidence_of_the_report_opens_at_its_quote(
+    dossier: Path, analyze: Analyze, pages: Pages
+) -> None:
+    signals, root = reported(await analyze(dossier)), pages(dossier)
+    for number, signal in enumerate(signals, start=1):
+        links = root.xpath(f"//article[@id='signal-{number}']//a[@class='quote-link']/@href")
+        assert len(links) == len(signal["evidence"])
+        for link, evidence in zip(links, signal["evidence"], strict=True):
+            (place,) = root.xpath(f"//*[@id='{link[1:]}']")
+            if evidence["ref_type"] == "SNAPSHOT_KEYPATH":
+                assert evidence["quote"] in "".join(place.itertext()).replace(",", "")
+            else:
+                marks = root.xpath(f"//mark[@data-quote='{link[1:]}']")
+                assert "".join("".join(mark.itertext()) for mark in marks) == evidence["quote"]
+                assert evidence["ref"] in "".join(place.xpath("ancestor::article")[0].itertext())
 
 
 async def test_scan_is_reported_as_unread(analyze: Analyze) -> None:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rkyc.report.amounts import group_digits
 from rkyc.report.charts import HEIGHT, WIDTH, Chart, build_charts, pick_unit
-from rkyc.report.figures import build_table, group_digits, list_periods
+from rkyc.report.figures import build_table, list_periods
 from rkyc.report.labels import Labels
 from rkyc.report.types import FigureSeries
 from tests.support.report_sample import sample_figures

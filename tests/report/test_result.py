@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import pytest
+
 from rkyc.report.result import build_report_input, build_result
 
 JOB: dict[str, Any] = {
@@ -27,14 +29,14 @@ ANALYSIS: dict[str, Any] = {"corp": {"id": 1, "name": "n"}, "signals": [], "insi
 
 
 def test_warnings_of_all_steps_stand_in_one_list() -> None:
-    assert build_result(JOB, STEPS, ANALYSIS)["warnings"] == [
+    assert build_result(JOB, STEPS, ANALYSIS, {})["warnings"] == [
         {"code": "A", "message": "m", "step": "doc_ingest", "subject": "f.pdf"},
         {"code": "B", "message": "n", "step": "doc_ingest", "subject": None},
     ]
 
 
 def test_steps_have_attempts_and_a_provider_only_where_one_was_used() -> None:
-    first, second = build_result(JOB, STEPS, ANALYSIS)["steps"]
+    first, second = build_result(JOB, STEPS, ANALYSIS, {})["steps"]
     assert first == {
         "step": "snapshot",
         "status": "completed",
@@ -45,9 +47,25 @@ def test_steps_have_attempts_and_a_provider_only_where_one_was_used() -> None:
     assert second["provider"] == "claude"
 
 
+@pytest.mark.parametrize(
+    ("output", "provider"),
+    [
+        ('{"provider": "rules+claude"}', "rules+claude"),
+        ({"insight": {"provider": "template"}}, "template"),
+        ({"embedding_model": "lexical-hash-1024"}, "lexical-hash"),
+        ({"embedding_model": "text-embedding-3-small"}, "text-embedding-3-small"),
+        ({"embedding_model": None}, "claude"),
+        (None, "claude"),
+    ],
+)
+def test_provider_is_the_one_that_the_step_names_itself(output: Any, provider: str) -> None:
+    (step,) = build_result(JOB, STEPS[1:], ANALYSIS, {"signal": output})["steps"]
+    assert step["provider"] == provider
+
+
 def test_usage_is_counted_even_where_nothing_was_called() -> None:
-    assert build_result(JOB, STEPS, ANALYSIS)["usage"]["cost_usd"] == 0.25
-    empty = build_result({**JOB, "usage": None, "warnings": None}, [], ANALYSIS)
+    assert build_result(JOB, STEPS, ANALYSIS, {})["usage"]["cost_usd"] == 0.25
+    empty = build_result({**JOB, "usage": None, "warnings": None}, [], ANALYSIS, {})
     assert empty["usage"] == {"calls": 0, "tokens_in": 0, "tokens_out": 0, "cost_usd": 0.0}
     assert empty["warnings"] == []
 
@@ -60,8 +78,8 @@ def test_error_is_there_for_a_failed_job_alone() -> None:
         "error_message": "no",
         "pipeline_step": "signal",
     }
-    assert "error" not in build_result(JOB, STEPS, ANALYSIS)
-    assert build_result(failed, STEPS, ANALYSIS)["error"] == {
+    assert "error" not in build_result(JOB, STEPS, ANALYSIS, {})
+    assert build_result(failed, STEPS, ANALYSIS, {})["error"] == {
         "code": "LLM_AUTH",
         "message": "no",
         "step": "signal",

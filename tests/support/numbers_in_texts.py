@@ -45,13 +45,13 @@ def find_unaccounted(
         for text in (signal["title"], signal["summary"]):
             missing += _check(text, known, derived)
     insight = result["insight"]
-    by_citation = {f"signal:{signal['id']}": signal for signal in signals}
+    by_citation = {signal["id"]: signal for signal in signals}
     everything = [figure for signal in signals for figure in signal.get("derived") or ()]
     missing += _check(insight["headline"], known, _hold(everything, look_up))
     for section in insight["sections"]:
         missing += _check(section["title"], known, ())
         for sentence in section["sentences"]:
-            cited = [by_citation[name] for name in map(str, sentence["citations"]) if name in by_citation]
+            cited = [by_citation[name] for name in sentence["citations"] if name in by_citation]
             figures = [figure for signal in cited for figure in signal.get("derived") or ()]
             missing += _check(sentence["text"], known, _hold(figures, look_up))
     return missing

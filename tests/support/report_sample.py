@@ -85,6 +85,7 @@ def sample_snapshot() -> dict[str, Any]:
         "corp": {"name": "가람테크 주식회사", "kyc_status": {"last_updated": "2023-02-10"}},
         "credit": {"loan_summary": {"total_exposure_krw": 8200000000, "overdue_flag": True}},
         "statements": statements,
+        "currencies": dict.fromkeys(PERIODS, "KRW"),
     }
 
 

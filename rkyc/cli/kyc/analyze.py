@@ -16,19 +16,12 @@ from uuid import UUID
 
 import typer
 
+from rkyc.analysis import encode_result, load_report
 from rkyc.app import App, load_registry, open_app
 from rkyc.cli.follow import choose_view, follow_job
 from rkyc.cli.kyc.dossier import Dossier, read_folder, submit_dossier
 from rkyc.cli.kyc.partial import PartialRun
-from rkyc.cli.kyc.results import (
-    HTML,
-    Analysis,
-    check_folder,
-    choose_folder,
-    encode_result,
-    load_job_analysis,
-    write_files,
-)
+from rkyc.cli.kyc.results import HTML, check_folder, choose_folder, write_files
 from rkyc.cli.options import DsnOption, make_program
 from rkyc.cli.output import say
 from rkyc.cli.program import EXIT_FAILED, EXIT_INTERRUPTED
@@ -38,7 +31,7 @@ from rkyc.config import Settings
 from rkyc.errors import ConfigError
 from rkyc.flow.pipeline import Pipeline, Registry
 from rkyc.report.summary import render_summary
-from rkyc.report.types import Lang
+from rkyc.report.types import Lang, ReportInput
 
 # Seconds that running steps get at the end: those that are left are other jobs', and go on elsewhere.
 GRACE_S = 3.0
@@ -119,19 +112,18 @@ class WholeRun:
         self._lang = lang
 
     async def finish(self, app: App, job_id: UUID) -> bool:
-        analysis = await load_job_analysis(app, job_id, self._lang)
-        await asyncio.to_thread(self._write, analysis)
-        is_completed: bool = analysis.result["status"] == "completed"
+        report = await load_report(app.client, app.pool, job_id, self._lang)
+        await asyncio.to_thread(self._write, report)
+        status = report.result["status"]
+        is_completed: bool = status == "completed"
         if not is_completed:
-            say(
-                f"job {job_id} {analysis.result['status']}: `rkyc jobs retry {job_id}` starts it where it ended"
-            )
+            say(f"job {job_id} {status}: `rkyc jobs retry {job_id}` starts it where it ended")
         return is_completed
 
-    def _write(self, analysis: Analysis) -> None:
-        write_files(analysis, self._folder)
-        text = encode_result(analysis.result)
-        summary = render_summary(analysis.result, self._lang) + f"\n{self._folder / HTML}"
+    def _write(self, report: ReportInput) -> None:
+        write_files(report, self._folder)
+        text = encode_result(report.result)
+        summary = render_summary(report) + f"\n{self._folder / HTML}"
         if self._json_file == STDOUT:
             sys.stdout.buffer.write(text)
             say(summary)

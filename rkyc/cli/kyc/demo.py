@@ -21,16 +21,17 @@ from uuid import UUID
 
 import typer
 
+from rkyc.analysis import load_report
 from rkyc.app import App, load_registry, open_app
 from rkyc.cli.follow import ENDED, describe_step
 from rkyc.cli.kyc.dossier import Dossier, read_folder, submit_dossier
-from rkyc.cli.kyc.results import HTML, choose_folder, load_job_analysis, write_files
+from rkyc.cli.kyc.results import HTML, choose_folder, write_files
 from rkyc.cli.options import make_program
 from rkyc.cli.output import say
 from rkyc.cli.processes import own_command
 from rkyc.cli.program import EXIT_FAILED
 from rkyc.cli.session import announce, read_settings, run_async
-from rkyc.report.summary import render_summary
+from rkyc.report.summary import render_summary, worst_signals
 from rkyc.store.pool import Record
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "hanbit-precision"
@@ -124,14 +125,12 @@ class _Demo:
         )
 
     async def _report(self, app: App, job_id: UUID, dossier: Dossier) -> None:
-        analysis = await load_job_analysis(app, job_id)
+        report = await load_report(app.client, app.pool, job_id)
         folder = choose_folder(dossier.input["corp"]["name"], datetime.now().astimezone())
-        await asyncio.to_thread(write_files, analysis, folder)
-        if len(analysis.result["signals"]) < 3:
-            raise _NotShownError(
-                f"{len(analysis.result['signals'])} risk signals were found, expected three or more"
-            )
-        print(f"\n{render_summary(analysis.result)}\nreport: {folder.absolute() / HTML}", flush=True)
+        await asyncio.to_thread(write_files, report, folder)
+        if len(worst_signals(report.result)) < 3:
+            raise _NotShownError("fewer than three risk signals were found")
+        print(f"\n{render_summary(report)}\nreport: {folder.absolute() / HTML}", flush=True)
         print(f"status: rkyc jobs show {job_id}\n", flush=True)
 
     async def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> str:

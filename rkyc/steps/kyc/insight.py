@@ -7,6 +7,7 @@ quality gate it is kept but held back for review.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -25,6 +26,7 @@ from rkyc.steps.kyc.events.names import strip_legal_form
 from rkyc.steps.kyc.insight_text import (
     COVERAGE_MIN,
     QUALITY_MIN,
+    Gone,
     Looked,
     Reported,
     check_sections,
@@ -45,7 +47,7 @@ from rkyc.steps.kyc.schemas import (
 )
 from rkyc.steps.kyc.vocabulary import Stance
 from rkyc.steps.kyc.wording import hedge
-from rkyc.store.kyc import documents, events, insights
+from rkyc.store.kyc import documents, events, insights, risk_signals
 from rkyc.store.pool import Connection, Pool
 
 _ANSWER_TOKENS_MAX = 3000
@@ -82,6 +84,7 @@ async def run(
     reported = _pair(input, validation)
     async with ctx.use(Pool).connection() as conn:
         looked = await _list_looked(conn, ctx.job_id, snapshot)
+        gone = await _list_gone(conn, ctx.job_id, snapshot.corp_id, input.gone)
         insight_id = await insights.reserve_id(conn)
     company = strip_legal_form(job.corp.name if job.lang == "ko" else job.corp.name_en or job.corp.name)
     written = await _ask_model(
@@ -92,7 +95,7 @@ async def run(
         looked,
         LlmDataClass(classify_drafts([each.draft for each in reported], snapshot, doc_ingest)),
     )
-    insight = written or write_template(company, reported, looked, job.lang)
+    insight = written or write_template(company, reported, looked, job.lang, gone)
     passes = insight.quality_score >= QUALITY_MIN and insight.coverage >= COVERAGE_MIN
     return InsightOut(
         insight_id=insight_id,
@@ -135,6 +138,12 @@ def _pair(input: IndexOut, validation: ValidationOut) -> list[Reported]:
         Reported(found.id, draft, found.change, found.below_cut)
         for draft, found in zip(drafts, input.indexed, strict=True)
     ]
+
+
+async def _list_gone(conn: Connection, job_id: UUID, corp_id: int, gone_ids: Sequence[int]) -> list[Gone]:
+    rows = await risk_signals.list_last_reported(conn, corp_id, job_id) if gone_ids else []
+    titles = {row["risk_signal_id"]: json.loads(row["reported"])["title"] for row in rows}
+    return [Gone(each, titles[each]) for each in gone_ids if each in titles]
 
 
 async def _list_looked(conn: Connection, job_id: UUID, snapshot: SnapshotOut) -> Looked:

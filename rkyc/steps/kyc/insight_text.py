@@ -15,6 +15,7 @@ from rkyc.steps.kyc.vocabulary import ChangeKind, ImpactDirection, Level, Stance
 from rkyc.steps.kyc.wording import fit, hedge
 
 TEMPLATE = "template"
+_SIGNAL = "signal:"
 _HEADLINE_CHARS_MAX = 200
 _SENTENCE_CHARS_MAX = 600
 _SECTION_CHARS_MAX = 100
@@ -39,6 +40,7 @@ _TEXT = {
         "NEW": "새로 나타난 신호: ",
         "CHANGED": "내용이 달라진 신호: ",
         "UNCHANGED": "이전과 같은 신호: ",
+        "GONE": "더 이상 나타나지 않는 신호: ",
         "figures": "재무제표({}) 기준으로 규칙을 점검함.",
         "papers": "제출 서류({})를 확인함.",
         "news": "외부 보도와 공시를 확인함.",
@@ -57,6 +59,7 @@ _TEXT = {
         "NEW": "New: ",
         "CHANGED": "Changed: ",
         "UNCHANGED": "As before: ",
+        "GONE": "No longer seen: ",
         "figures": "The rules were applied to the statements ({}).",
         "papers": "The papers ({}) were read.",
         "news": "News and disclosures were looked through.",
@@ -80,11 +83,23 @@ class Reported:
 
     @property
     def citation(self) -> str:
-        return f"signal:{self.id}"
+        return f"{_SIGNAL}{self.id}"
 
     @property
     def is_risk(self) -> bool:
         return self.draft.direction is ImpactDirection.RISK
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A risk signal that the earlier run reported and this one does not."""
+
+    id: int
+    title: str
+
+    @property
+    def citation(self) -> str:
+        return f"{_SIGNAL}{self.id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +127,9 @@ def choose_stance(reported: Sequence[Reported]) -> Stance:
     return Stance.POSITIVE if reported else Stance.STABLE
 
 
-def write_template(company: str, reported: Sequence[Reported], looked: Looked, lang: Lang) -> Insight:
+def write_template(
+    company: str, reported: Sequence[Reported], looked: Looked, lang: Lang, gone: Sequence[Gone] = ()
+) -> Insight:
     """Write the insight from titles and summaries that validation has passed."""
     text = _TEXT[lang]
     kept = [each for each in reported if not each.below_cut]
@@ -126,9 +143,9 @@ def write_template(company: str, reported: Sequence[Reported], looked: Looked, l
         for name, group in groups
         if group
     ]
-    changes = _change_sentences(reported, text) if looked.has_previous else []
-    if changes:
-        sections.append(Section(title=text["change"], sentences=changes))
+    # Where all are new there was nothing before to compare with.
+    if gone or any(each.change is not ChangeKind.NEW for each in reported):
+        sections.append(Section(title=text["change"], sentences=_change_sentences(reported, gone, text)))
     sections.append(Section(title=text["checked"], sentences=_checked_sentences(reported, looked, text)))
     return finish(
         choose_stance(reported), _headline(company, reported, text), sections, reported, looked, TEMPLATE
@@ -205,19 +222,22 @@ def _sentence(each: Reported) -> Sentence:
     )
 
 
-def _change_sentences(reported: Sequence[Reported], text: Mapping[str, str]) -> list[Sentence]:
-    sentences = []
-    for change in (ChangeKind.NEW, ChangeKind.CHANGED, ChangeKind.UNCHANGED):
-        group = [each for each in reported if each.change is change]
-        if group:
-            titles = "; ".join(each.draft.title for each in group)
-            sentences.append(
-                Sentence(
-                    text=fit(text[change] + titles, _SENTENCE_CHARS_MAX),
-                    citations=[each.citation for each in group],
-                )
-            )
-    return sentences
+def _change_sentences(
+    reported: Sequence[Reported], gone: Sequence[Gone], text: Mapping[str, str]
+) -> list[Sentence]:
+    groups = [
+        (change, [(each.citation, each.draft.title) for each in reported if each.change is change])
+        for change in (ChangeKind.NEW, ChangeKind.CHANGED, ChangeKind.UNCHANGED)
+    ]
+    groups.append((ChangeKind.GONE, [(each.citation, each.title) for each in gone]))
+    return [
+        Sentence(
+            text=fit(text[change] + "; ".join(title for _, title in group), _SENTENCE_CHARS_MAX),
+            citations=[citation for citation, _ in group],
+        )
+        for change, group in groups
+        if group
+    ]
 
 
 def _checked_sentences(

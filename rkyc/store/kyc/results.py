@@ -21,6 +21,10 @@ from rkyc.store.pool import Connection, Record, fetch
 from rkyc.store.statements import load
 
 _SQL = load(__file__)
+# The language of a job that did not come far enough to keep its own.
+_LANG = "ko"
+_SIGNAL = "signal:"
+_SOURCES = ("doc:", "url:")
 _SIGNAL_FIELDS = (
     *("signal_type", "event_type", "category", "title", "summary", "direction", "strength", "confidence"),
     *("severity", "probability", "needs_review", "signature", "source"),
@@ -38,9 +42,10 @@ _EVIDENCE_FIELDS_IF_SET = (
 
 
 async def load_analysis(conn: Connection, job_id: UUID) -> dict[str, Any]:
-    """Return the domain part of a result: corp, signals, below_cut, gone, dropped, insight, documents.
+    """Return the domain part of a result: corp, signals, below_cut, gone, dropped, insight, documents, lang.
 
-    `corp` and `insight` are None where the run did not get so far.
+    `corp` and `insight` are None where the run did not get so far. A sentence of the insight cites a risk
+    signal by its `id`, anything else by `snapshot:POINTER`, `doc:NAME:PAGE` or `url:URL`.
     """
     analysis = await read_analysis(conn, job_id)
     signals = await fetch(conn, _SQL["list_signals"], job_id=job_id)
@@ -57,11 +62,12 @@ async def load_analysis(conn: Connection, job_id: UUID) -> dict[str, Any]:
         "dropped": [dict(row) for row in dropped],
         "insight": None if insight is None else _insight(insight),
         "documents": [_document(row) for row in documents],
+        "lang": _LANG if analysis is None else analysis["lang"],
     }
 
 
 async def load_evidence_pages(conn: Connection, job_id: UUID) -> dict[str, Any]:
-    """Return what the evidence of a run points into.
+    """Return what the evidence and the insight of a run point into.
 
     `pages`: cited pages and events `{kind, ref, title, text, meta}`, texts as stored; `figures`: one
     `{concept, currency, points: [(period, exact text)]}` per concept over the whole years, oldest first;
@@ -69,9 +75,10 @@ async def load_evidence_pages(conn: Connection, job_id: UUID) -> dict[str, Any]:
     """
     analysis = await read_analysis(conn, job_id)
     if analysis is None:
-        return {"pages": [], "figures": [], "snapshot": {}, "previous": None, "lang": "ko"}
+        return {"pages": [], "figures": [], "snapshot": {}, "previous": None, "lang": _LANG}
     signals = await fetch(conn, _SQL["list_signals"], job_id=job_id)
-    refs = sorted({item["ref"] for row in signals for item in orjson.loads(row["reported"])["evidence"]})
+    quoted = {item["ref"] for row in signals for item in orjson.loads(row["reported"])["evidence"]}
+    refs = sorted(quoted | _list_cited_sources(await read_insight(conn, job_id)))
     pages = await fetch(conn, _SQL["list_cited_pages"], job_id=job_id, refs=refs)
     events = await fetch(conn, _SQL["list_cited_events"], job_id=job_id, refs=refs)
     version = analysis["snapshot_version"]
@@ -107,7 +114,31 @@ def _insight(row: Record) -> dict[str, Any]:
     same = ("id", "stance", "headline", "provider", "published", "needs_review")
     # `real` has seven digits; more would show noise.
     scores = {name: round(row[name], 4) for name in ("quality_score", "coverage")}
-    return {**{name: row[name] for name in same}, **scores, "sections": json.loads(row["sections"])}
+    sections = [
+        {**section, "sentences": [_sentence(one) for one in section["sentences"]]}
+        for section in json.loads(row["sections"])
+    ]
+    return {**{name: row[name] for name in same}, **scores, "sections": sections}
+
+
+def _sentence(sentence: dict[str, Any]) -> dict[str, Any]:
+    return {**sentence, "citations": [_citation(one) for one in sentence["citations"]]}
+
+
+def _citation(kept: str | int) -> str | int:
+    """Turn `signal:7` into 7, what `signals[].id` says; the other kinds stay as they are."""
+    if isinstance(kept, str) and kept.startswith(_SIGNAL):
+        return int(kept.removeprefix(_SIGNAL))
+    return kept
+
+
+def _list_cited_sources(insight: Record | None) -> set[str]:
+    """Return the refs of the pages and events that an insight cites."""
+    if insight is None:
+        return set()
+    sentences = [one for section in json.loads(insight["sections"]) for one in section["sentences"]]
+    cited = (str(one) for sentence in sentences for one in sentence["citations"])
+    return {one.partition(":")[2] for one in cited if one.startswith(_SOURCES)}
 
 
 def _document(row: Record) -> dict[str, Any]:

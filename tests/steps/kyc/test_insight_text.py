@@ -4,7 +4,14 @@ from typing import Any
 
 import pytest
 
-from rkyc.steps.kyc.insight_text import Looked, Reported, check_sections, choose_stance, write_template
+from rkyc.steps.kyc.insight_text import (
+    Gone,
+    Looked,
+    Reported,
+    check_sections,
+    choose_stance,
+    write_template,
+)
 from rkyc.steps.kyc.schemas import Section, Sentence
 from rkyc.steps.kyc.vocabulary import ChangeKind
 from tests.support.kyc import make_draft
@@ -44,6 +51,19 @@ def test_template_cites_every_risk_signal_and_all_it_looked_at(lang: Any) -> Non
     assert sum(len(section.sentences) for section in sections) == sum(
         len(section.sentences) for section in insight.sections
     )
+
+
+def test_first_run_has_nothing_to_compare_with() -> None:
+    titles = [section.title for section in write_template("다온금속", [reported(1)], LOOKED, "ko").sections]
+    assert "이전 분석과의 차이" not in titles
+
+
+def test_later_run_tells_what_changed_and_what_is_gone() -> None:
+    same = Reported(1, make_draft(title="소송"), ChangeKind.UNCHANGED, below_cut=False)
+    insight = write_template("다온금속", [same, reported(2)], LOOKED, "ko", [Gone(3, "연체 38일")])
+    (section,) = [each for each in insight.sections if each.title == "이전 분석과의 차이"]
+    assert [each.citations for each in section.sentences] == [["signal:2"], ["signal:1"], ["signal:3"]]
+    assert section.sentences[-1].text == "더 이상 나타나지 않는 신호: 연체 38일"
 
 
 def test_calm_company_is_told_what_was_looked_at() -> None:

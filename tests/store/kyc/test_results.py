@@ -69,9 +69,10 @@ async def test_whole_result_of_a_run(pool: Pool) -> None:
     async with pool.transaction() as conn:
         await index_step.save(conn, output)
         insight_id = await reserve_id(conn)
+        cited = [f"signal:{output.inserted[0]}", "doc:documents/a.txt:1", f"url:{URL}", "snapshot:/corp"]
         await add_insight(
             conn, insight_id=insight_id, job_id=ctx.job_id, corp_id=snapshot.corp_id, stance="CAUTION", headline="주의",
-            sections=[{"title": "요약", "sentences": [{"text": "소송", "citations": output.inserted[:1]}]}],
+            sections=[{"title": "요약", "sentences": [{"text": "소송", "citations": cited}]}],
             cited_signal_ids=output.inserted[:1], quality_score=80.5, coverage=0.1, provider="template",
             published=True, needs_review=False,
         )  # fmt: skip
@@ -100,11 +101,15 @@ async def test_whole_result_of_a_run(pool: Pool) -> None:
         }
     ]
     assert (result["insight"]["stance"], result["insight"]["coverage"]) == ("CAUTION", 0.1)
+    (sentence,) = result["insight"]["sections"][0]["sentences"]
+    assert sentence["citations"] == [first["id"], *cited[1:]]
+    assert result["lang"] == "ko"
     assert [(item["name"], item["status"], item.get("error_code")) for item in result["documents"]] == [
         ("documents/a.txt", "DONE", None),
         ("documents/b.pdf", "FAILED", "INVALID_FILE"),
     ]
     assert [(page["ref"], page["text"]) for page in sources["pages"]] == [
+        ("documents/a.txt:1", "첫 쪽"),
         ("documents/a.txt:2", "계속기업 불확실"),
         (URL, TEXT),
     ]
