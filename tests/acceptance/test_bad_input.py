@@ -119,8 +119,8 @@ async def test_dossier_that_cannot_be_analysed_is_refused_before_anything_is_enq
     command: str, spoil: Callable[[Path], None], told: tuple[str, ...], host: Host, dossier: Path, dsn: str
 ) -> None:
     spoil(dossier)
-    given = ["analyze", dossier] if command == "analyze" else ["submit", "kyc", "--dossier", dossier]
-    done = await host.run(*given)
+    given: list[str | Path] = ["analyze"] if command == "analyze" else ["submit", "kyc", "--dossier"]
+    done = await host.run(*given, dossier)
     assert (done.code, done.out) == (2, ""), done
     assert [part for part in told if part not in done.err] == []
     assert "Traceback" not in done.err

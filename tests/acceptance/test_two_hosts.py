@@ -76,6 +76,8 @@ async def _read_report(server: Server, job_id: str) -> tuple[str, dict[str, Any]
 def _marks(shown: str) -> set[str]:
     """Return the texts between the marks of each quote."""
     texts: dict[str, str] = {}
-    for mark in html.document_fromstring(shown).xpath("//mark[@data-quote]"):
-        texts[mark.get("data-quote")] = texts.get(mark.get("data-quote"), "") + mark.text_content()
+    for mark in html.document_fromstring(shown).iter("mark"):
+        name = mark.get("data-quote")
+        assert name is not None
+        texts[name] = texts.get(name, "") + "".join(map(str, mark.itertext()))
     return set(texts.values())

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,7 @@ class Host:
     folder: Path
     variables: Mapping[str, str]
     servers: list[Server] = field(default_factory=list)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @property
     def environ(self) -> dict[str, str]:
@@ -112,7 +114,7 @@ class Host:
 
     async def serve(self, *options: str, **variables: str) -> Server:
         """Start a server and wait until it is ready."""
-        log = self.folder / f"serve-{len(self.servers)}.log"
+        log = self.folder / f"serve-{next(self._numbers)}.log"
         with log.open("wb") as sink:
             process = await asyncio.create_subprocess_exec(
                 *_command(("serve", *options)),

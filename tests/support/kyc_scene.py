@@ -83,10 +83,13 @@ async def started(
     ):
         if with_case:
             await _remember_case(dsn)
-        servers = await asyncio.gather(*(host.serve("--no-api", *options) for _ in range(2)))
-        submitted = await host.run("submit", "kyc", "--dossier", HANBIT)
+        first, second, submitted = await asyncio.gather(
+            host.serve("--no-api", *options),
+            host.serve("--no-api", *options),
+            host.run("submit", "kyc", "--dossier", HANBIT),
+        )
         assert submitted.code == 0, submitted
-        yield Scene(dsn, host, (servers[0], servers[1]), vendors, submitted.out.strip())
+        yield Scene(dsn, host, (first, second), vendors, submitted.out.strip())
 
 
 def repeated(calls: list[Call]) -> list[Call]:

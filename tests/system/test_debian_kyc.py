@@ -63,7 +63,15 @@ async def test_analysis_outlasts_an_immediate_restart(tmp_path: Path) -> None:
 
 
 async def test_engine_and_store_pass_their_tests_there(debian_dsn: str) -> None:
-    command = [sys.executable, "-m", "pytest", "tests/engine", "tests/store/queue", "tests/store/kyc"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--numprocesses=2",
+        "tests/engine",
+        "tests/store/queue",
+        "tests/store/kyc",
+    ]
     environ = {**os.environ, "RKYC_TEST_DSN": debian_dsn}
     done = await anyio.run_process(
         [*command, "-m", "not system and not prove"], cwd=ROOT, env=environ, check=False
