@@ -22,7 +22,7 @@ _ENGLISH_UNITS = ((Decimal(10**9), "bn"), (Decimal(10**6), "m"))
 _FINE_BELOW = 1000
 _DIGITS = r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?"
 _KOREAN_AMOUNT = re.compile(rf"(?<![\d.,-])({_DIGITS})(원| [A-Z]{{3}}\b)")
-_ENGLISH_AMOUNT = re.compile(rf"\b([A-Z]{{3}}) ({_DIGITS})(?![\d,])")
+_ENGLISH_AMOUNT = re.compile(rf"\b([A-Z]{{3}}) ({_DIGITS})(?!,?\d)")
 
 
 def to_decimal(text: str) -> Decimal | None:

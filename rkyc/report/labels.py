@@ -60,7 +60,7 @@ _TEXT: dict[str, tuple[str, str]] = {
     "page_of": ("{name} {page}쪽", "{name}, p. {page}"),
     "cited_insight": ("인사이트", "Insight"),
     "worst": ("가장 심각한 신호", "Most severe signals"),
-    "all_signals": ("전체 신호", "All signals"),
+    "all_signals": ("주요 신호", "Main signals"),
     "not_reached": ("분석이 이 단계에 이르지 못했습니다.", "The analysis did not get this far."),
     "signals_none": ("확인된 리스크 신호가 없습니다.", "No risk signals were found."),
     "signals_none_more": (
@@ -91,10 +91,10 @@ _TEXT: dict[str, tuple[str, str]] = {
     "show_quote": ("원문에서 보기", "Show in the source"),
     "open_url": ("원본 페이지", "Original page"),
     "derived": ("계산 근거", "Calculated from"),
-    "gone": ("해소된 신호 ({count}건)", "Gone since the last run ({count})"),
+    "gone": ("더 이상 나타나지 않는 신호 ({count}건)", "Gone since the last run ({count})"),
     "gone_note": (
-        "지난 분석에서 보고되었으나 이번 자료에서는 더 이상 나타나지 않는 신호입니다.",
-        "Reported by the last run; what is known now no longer shows them.",
+        "지난 분석에서 보고되었으나 이번 자료에서는 확인되지 않은 신호입니다. 해소되었다는 뜻은 아닙니다.",
+        "Reported by the last run and not found in what is known now; that does not say they are resolved.",
     ),
     "below_cut": ("상위 목록에 들지 못한 신호 ({count}건)", "Signals below the cut ({count})"),
     "below_cut_note": (
@@ -109,8 +109,8 @@ _TEXT: dict[str, tuple[str, str]] = {
     "figures": ("재무 수치", "Figures"),
     "figures_none": ("재무 수치가 제출되지 않았습니다.", "No figures were supplied."),
     "figures_exact": (
-        "표는 제출된 값 그대로이며, 그래프의 숫자는 단위에 맞추어 반올림했습니다.",
-        "The table holds the exact values; labels in the charts are rounded to their unit.",
+        "표의 값은 제출된 그대로이며, 작은 글씨와 그래프의 숫자는 단위에 맞추어 반올림한 것입니다.",
+        "The table holds the exact values; small print and labels in the charts are rounded to their unit.",
     ),
     "account": ("계정", "Account"),
     "currency": ("통화", "Currency"),

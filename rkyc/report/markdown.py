@@ -193,7 +193,7 @@ def _figures(view: ReportView) -> Iterator[str]:
                     one.name or "–",
                     f"{one.value} ({one.note})" if one.note else one.value,
                     one.pointer,
-                    " ".join(link.label for link in one.quoted_by) or "–",
+                    " ".join(link.label for link in one.quoted_by) or labels.text("cited_insight"),
                 ]
                 for one in view.values
             ),

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from rkyc.report.evidence import Evidence, page_anchor, value_text
+from rkyc.report.instants import show_instant
 from rkyc.report.labels import Labels
 from rkyc.report.links import safe_url
 from rkyc.report.marks import Span
-from rkyc.report.places import PREVIOUS, name_place, show_value
+from rkyc.report.places import PREVIOUS, Shown, name_place, show_value
 from rkyc.report.types import SourcePage
-from rkyc.steps.kyc.pointers import MISSING, resolve
+from rkyc.steps.kyc.pointers import MISSING, join_pointer, resolve
+
+_MEMBERS_MAX = 30  # Of an object that is cited as a whole.
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,7 @@ def list_values(
     rows = []
     for pointer, anchor in placed.items():
         if anchor not in shown.values():
-            value = show_value(pointer, value_text(snapshots.find(pointer)), snapshots.of(pointer), labels)
+            value = _show(pointer, snapshots.find(pointer), snapshots.of(pointer), labels)
             name = name_place(pointer, snapshots.now, labels)
             rows.append(CitedValue(anchor, pointer, name, value.text, value.note, _links(anchor, evidence)))
     return tuple(rows)
@@ -128,11 +132,34 @@ def _cited_page(index: int, page: SourcePage, evidence: Sequence[Evidence], labe
         ref=page.ref,
         is_external=page.kind == "URL",
         url=safe_url(page.ref) if page.kind == "URL" else None,
-        meta=tuple((labels.value("meta", key), value) for key, value in page.meta.items() if value),
+        meta=tuple(
+            (labels.value("meta", key), _show_meta(key, value, labels))
+            for key, value in page.meta.items()
+            if value
+        ),
         text=page.text,
         spans=tuple(one.span for one in here if one.span),
         quoted_by=tuple(BackLink(one.label, one.signal_anchor) for one in here),
     )
+
+
+def _show(pointer: str, value: Any, snapshot: dict[str, Any], labels: Labels) -> Shown:
+    """Show one value; of an object its plain members, each with its name."""
+    if not isinstance(value, dict) or "value" in value:
+        return show_value(pointer, value_text(value), snapshot, labels)
+    told = []
+    for key, inner in islice(value.items(), _MEMBERS_MAX):
+        place = f"{pointer}{join_pointer(key)}"
+        if not isinstance(inner, dict | list):
+            name = name_place(place, {}, labels) or key
+            told.append(f"{name} {show_value(place, value_text(inner), snapshot, labels).text}")
+    return Shown(", ".join(told) or value_text(value))
+
+
+def _show_meta(key: str, value: str, labels: Labels) -> str:
+    if key in ("source_type", "data_class"):
+        return labels.value(key, value)
+    return show_instant(value) if key == "published_at" else value
 
 
 def _links(anchor: str, evidence: Sequence[Evidence]) -> tuple[BackLink, ...]:

@@ -51,7 +51,7 @@ def count_directions(result: dict[str, Any], labels: Labels) -> str:
 
 
 def count_changes(result: dict[str, Any], labels: Labels) -> str:
-    """Return how the signals stand to the last run, `신규 2 · 유지 20 · 해소 1`; empty where there is none."""
+    """Return how the signals stand to the last run, `신규 2 · 유지 20 · 사라짐 1`; empty where there is none."""
     counts = Counter(str(one.get("change")) for one in (*_list_signals(result), *(result.get("gone") or ())))
     return " · ".join(
         labels.text("change_count", word=labels.value("change", change).lower(), count=counts[change])

@@ -7,13 +7,13 @@ from numbers only.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, timedelta, timezone
 from typing import Any
 
 from rkyc.report.charts import Chart, build_charts
 from rkyc.report.citations import Citation, CitationIndex, list_cited_pages, list_cited_pointers
 from rkyc.report.evidence import Evidence, Sources, index_pages
 from rkyc.report.figures import FigureTable, build_table
+from rkyc.report.instants import write_instant
 from rkyc.report.labels import Labels
 from rkyc.report.process import (
     DocumentRow,
@@ -40,9 +40,6 @@ from rkyc.report.sources import (
 from rkyc.report.summary import count_changes, count_directions, name_company, worst_signals
 from rkyc.report.types import FigureSeries, ReportInput
 from rkyc.report.words import WORDS
-
-# Korea has had no daylight saving time since 1988.
-_SEOUL = timezone(timedelta(hours=9), "KST")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,12 +160,11 @@ def _header(report: ReportInput, evidence: tuple[Evidence, ...], labels: Labels)
     result = report.result
     insight = result.get("insight") or {}
     corp, other_name = name_company(report)
-    at = report.generated_at if report.generated_at.tzinfo else report.generated_at.replace(tzinfo=UTC)
     return Header(
         corp=corp,
         other_name=other_name,
         job_id=str(result.get("job_id") or ""),
-        generated_at=at.astimezone(_SEOUL).strftime("%Y-%m-%d %H:%M KST"),
+        generated_at=write_instant(report.generated_at),
         status=labels.value("job_status", result.get("status")),
         status_code=str(result.get("status") or ""),
         stance=labels.value("stance", insight.get("stance")),

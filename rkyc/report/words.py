@@ -32,7 +32,7 @@ WORDS: dict[str, dict[str, tuple[str, str]]] = {
         "NEW": ("신규", "New"),
         "CHANGED": ("변경", "Changed"),
         "UNCHANGED": ("유지", "Unchanged"),
-        "GONE": ("해소", "Gone"),
+        "GONE": ("사라짐", "Gone"),
     },
     "stance": {
         "CAUTION": ("주의", "Caution"),
@@ -91,7 +91,7 @@ WORDS: dict[str, dict[str, tuple[str, str]]] = {
         "ADVERSE_MEDIA": ("부정적 보도", "Adverse media"),
     },
     "evidence_type": {
-        "INTERNAL_FIELD": ("내부 자료", "Internal data"),
+        "INTERNAL_FIELD": ("자료 항목", "Record"),
         "DOC": ("문서", "Document"),
         "EXTERNAL": ("외부", "External"),
     },
@@ -102,6 +102,8 @@ WORDS: dict[str, dict[str, tuple[str, str]]] = {
         "FAILED": ("확인 실패", "failed"),
     },
     "meta": {
+        "page": ("쪽", "Page"),
+        "data_class": ("자료 구분", "Data"),
         "published_at": ("게시", "Published"),
         "source": ("출처", "Source"),
         "source_type": ("종류", "Kind"),
@@ -110,6 +112,17 @@ WORDS: dict[str, dict[str, tuple[str, str]]] = {
         "lang": ("언어", "Language"),
         "sha256": ("SHA-256", "SHA-256"),
         "cluster_size": ("같은 기사", "Copies"),
+    },
+    "data_class": {
+        "PUBLIC": ("공개", "public"),
+        "SEMI_PUBLIC": ("준공개", "semi-public"),
+        "INTERNAL": ("내부", "internal"),
+    },
+    "source_type": {
+        "NEWS": ("보도", "news"),
+        "DISCLOSURE": ("공시", "disclosure"),
+        "POLICY": ("정책", "policy"),
+        "REPORT": ("보고서", "report"),
     },
     "provider": {
         "rules": ("규칙", "rules"),

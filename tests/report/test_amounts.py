@@ -66,9 +66,10 @@ def test_amounts_in_a_sentence_get_a_reading_each() -> None:
         (" ÷ 자본총계 13,800,000,000원", "138억원"),
         (", 382.7%, 1,200명, 50,000원", ""),
     )
-    assert split_amounts("from USD -125,902,000 down", EN) == (
+    assert split_amounts("from USD -125,902,000 to USD 2,000,000, down", EN) == (
         ("from USD -125,902,000", "≈ -125.9 m"),
-        (" down", ""),
+        (" to USD 2,000,000", "2 m"),
+        (", down", ""),
     )
 
 

@@ -50,6 +50,11 @@ def test_other_value_leads_to_its_row() -> None:
     assert "8,200,000,000원 (82억원)" in " ".join("".join(place.itertext()).split())
 
 
+def test_object_is_told_by_its_members() -> None:
+    _, place = link_of(cite("snapshot:/credit/loan_summary"))
+    assert "총여신 8,200,000,000원, 연체 여부 예" in "".join(place.itertext())
+
+
 @pytest.mark.parametrize("page", [AUDIT, UNCITED], ids=["quoted", "only told"])
 def test_page_leads_to_its_text(page: Any) -> None:
     link, place = link_of(cite(f"doc:{page.ref}"))
@@ -74,11 +79,11 @@ def test_what_the_report_does_not_hold_is_no_link(cited: object) -> None:
 
 
 def test_signal_that_is_gone_is_listed_and_can_be_cited() -> None:
-    gone = make_signal(950, "연체 해소", [], change="GONE", summary="연체금액 640,000,000원")
+    gone = make_signal(950, "연체 38일", [], change="GONE", summary="연체금액 640,000,000원")
     result = {**cite(950), "gone": [gone]}
     link, place = link_of(result)
     assert link.text == "7"
     assert place.xpath("ancestor-or-self::li[@class='gone']")
-    assert "해소된 신호 (1건)" in render_markdown(sample_report(result=result))
+    assert "더 이상 나타나지 않는 신호 (1건)" in render_markdown(sample_report(result=result))
     root = html.document_fromstring(render_html(sample_report(result=result)).encode())
-    assert "해소 1" in "".join(root.xpath("//dl[@class='key']")[0].itertext())
+    assert "사라짐 1" in "".join(root.xpath("//dl[@class='key']")[0].itertext())

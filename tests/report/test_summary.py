@@ -73,7 +73,7 @@ def test_changes_are_counted_over_the_whole_run() -> None:
         "below_cut": [make_signal(3, "t", [], change="UNCHANGED")],
         "gone": [make_signal(4, "t", [], change="GONE")],
     }
-    assert count_changes(result, Labels("ko")) == "신규 1 · 변경 1 · 유지 1 · 해소 1"
+    assert count_changes(result, Labels("ko")) == "신규 1 · 변경 1 · 유지 1 · 사라짐 1"
 
 
 def test_summary_of_a_failed_job_says_why() -> None:
