@@ -70,6 +70,7 @@ class Fleet:
         self._app = app
         self._dsn = dsn
         self._data_dir = data_dir
+        self._started = 0
         self._keepers: list[asyncio.Task[None]] = []
         self.members: list[WorkerProcess] = []
 
@@ -82,12 +83,13 @@ class Fleet:
         for name, value in options.items():
             if name.islower():
                 command += [f"--{name}", str(value)]
-        log = self._folder / f"worker-{len(self.members)}.log"
+        self._started += 1
+        log = self._folder / f"worker-{self._started}.log"
         environ = {**os.environ, "PYTHONPATH": str(ROOT), "RKYC_LOG_FORMAT": "json"}
         environ |= {f"RKYC_{name}": str(value) for name, value in settings.items()}
         if self._data_dir is not None:
             environ["RKYC_DATA_DIR"] = str(self._data_dir)
-        with log.open("wb") as sink:
+        with log.open("ab") as sink:
             process = await asyncio.create_subprocess_exec(
                 *command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=sink
             )
