@@ -1,5 +1,6 @@
 #!/bin/sh
-# Install what `make test-system` needs beyond Python: another Postgres, as users have one, and a pooler.
+# Install what `make test-system` needs beyond Python: another Postgres, as users have one, a pooler,
+# and a browser with Korean letters for the reports.
 #
 # Needs root and apt only where something is missing. Never starts or changes a server of the system:
 # the tests start their own from the programs.
@@ -12,15 +13,23 @@ postgres_programs() {
     return 1
 }
 
+korean_letters() {
+    for font in /usr/share/fonts/opentype/noto/NotoSansCJK-*; do
+        [ -e "$font" ] && return 0
+    done
+    return 1
+}
+
 all_there() {
-    postgres_programs && [ -x /usr/sbin/pgbouncer ]
+    postgres_programs && [ -x /usr/sbin/pgbouncer ] && [ -x /usr/bin/chromium ] && korean_letters
 }
 
 all_there && exit 0
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
-    echo "make test-system needs Postgres >= 15 under /usr/lib/postgresql, and /usr/sbin/pgbouncer." >&2
-    echo "Run it once as root on Debian or Ubuntu, or install the packages postgresql and pgbouncer by hand." >&2
+    echo "make test-system needs Postgres >= 15 under /usr/lib/postgresql, /usr/sbin/pgbouncer, /usr/bin/chromium" >&2
+    echo "and the font Noto Sans CJK. Run it once as root on Debian, or install by hand the packages" >&2
+    echo "postgresql, pgbouncer, chromium and fonts-noto-cjk." >&2
     exit 1
 fi
 
@@ -35,5 +44,6 @@ if [ ! -e /usr/sbin/policy-rc.d ]; then
     trap 'rm -f /usr/sbin/policy-rc.d' EXIT
 fi
 apt-get update -qq
-apt-get install -y -qq --no-install-recommends postgresql postgresql-contrib pgbouncer >/dev/null
+apt-get install -y -qq --no-install-recommends postgresql postgresql-contrib pgbouncer chromium \
+    fonts-noto-cjk >/dev/null
 all_there
