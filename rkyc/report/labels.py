@@ -41,6 +41,7 @@ _TEXT: dict[str, tuple[str, str]] = {
     "not_read": ("읽지 못한 쪽 있음", "Pages not read"),
     "warnings": ("경고", "Warnings"),
     "failed": ("분석이 끝나지 못했습니다", "The analysis did not finish"),
+    "cancelled": ("작업이 취소되었습니다.", "The job was cancelled."),
     "failed_steps": ("완료된 단계: {steps}", "Completed steps: {steps}"),
     "failed_none": ("완료된 단계가 없습니다.", "No step was completed."),
     "failed_unknown": ("오류 내용이 기록되지 않았습니다.", "No error was recorded."),

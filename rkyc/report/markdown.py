@@ -179,7 +179,7 @@ def _figures(view: ReportView) -> Iterator[str]:
     labels = view.labels
     yield from ("", f"## {labels.text('figures')}", "")
     if not view.table.rows:
-        yield labels.text("figures_none")
+        yield labels.text("figures_none" if view.is_complete else "not_reached")
     else:
         head = [labels.text("account"), labels.text("currency"), *view.table.periods]
         rows = [[row.label, row.currency, *(cell.text for cell in row.cells)] for row in view.table.rows]
@@ -204,7 +204,7 @@ def _documents(view: ReportView) -> Iterator[str]:
     labels = view.labels
     yield from ("", f"## {labels.text('documents')}", "")
     if not view.documents:
-        yield labels.text("documents_none")
+        yield labels.text("documents_none" if view.is_complete else "not_reached")
         return
     head = [labels.text(key) for key in ("document", "status", "pages", "ocr_pages", "notes")]
     rows = ([one.name, one.status, one.pages, one.ocr_pages, "; ".join(one.notes)] for one in view.documents)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 
 from rkyc.report.types import FigureSeries, Lang, ReportInput, SourcePage
 
@@ -44,9 +44,10 @@ def build_result(
         }
     return {
         **result,
-        "corp": analysis["corp"],
+        "corp": analysis["corp"] or _submitted_corp(job),
         "steps": [_step(row, _value(outputs.get(row["step"]))) for row in steps],
         **{name: value for name, value in analysis.items() if name != "corp"},
+        "lang": _submitted_lang(job) or analysis.get("lang"),
         "usage": _usage(_value(job["usage"]) or {}),
     }
 
@@ -81,11 +82,23 @@ def build_report_input(
             )
             for one in evidence["figures"]
         ),
-        lang=lang or evidence["lang"],
+        lang=lang or result.get("lang") or evidence["lang"],
         generated_at=generated_at,
         snapshot=evidence["snapshot"],
         previous=evidence["previous"] or {},
     )
+
+
+def _submitted_corp(job: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the company as it was submitted, for a run that ended before it knew the company's id."""
+    name = (_value(job.get("metadata")) or {}).get("corp_name")
+    return {"id": None, "name": name} if name else None
+
+
+def _submitted_lang(job: Mapping[str, Any]) -> str | None:
+    manifest = _value(job.get("input"))
+    lang = manifest.get("lang") if isinstance(manifest, dict) else None
+    return lang if lang in get_args(Lang) else None
 
 
 def _step(row: Mapping[str, Any], output: Any) -> dict[str, Any]:
@@ -117,4 +130,4 @@ def _usage(usage: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _value(value: Any) -> Any:
-    return json.loads(value) if isinstance(value, str) else value
+    return json.loads(value) if isinstance(value, str | bytes) else value

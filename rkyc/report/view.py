@@ -224,7 +224,8 @@ def _failure_lines(result: dict[str, Any], labels: Labels) -> tuple[str, ...]:
         if one.get("status") == "completed"
     ]
     steps = labels.text("failed_steps", steps=", ".join(done)) if done else labels.text("failed_none")
-    return (what or labels.text("failed_unknown"), steps)
+    unknown = labels.text("cancelled" if result.get("status") == "cancelled" else "failed_unknown")
+    return (what or unknown, steps)
 
 
 def _insight(raw: dict[str, Any], citations: CitationIndex) -> InsightView | None:

@@ -273,9 +273,21 @@ def test_failed_job_shows_its_error_and_what_was_done() -> None:
 def test_what_was_not_reached_is_not_called_calm() -> None:
     for status in ("failed", "running", "cancelled"):
         root = parse(render_html(bare_report({"status": status})))
-        assert "The analysis did not get this far." in texts(root, "//section[@id='signals']")[0]
-        assert "The analysis did not get this far." in texts(root, "//section[@id='insight']")[0]
+        for part in ("signals", "insight", "figures", "documents", "sources"):
+            assert "The analysis did not get this far." in texts(root, f"//section[@id='{part}']")[0]
         assert not root.xpath("//*[@class='calm']")
+
+
+def test_cancelled_job_is_said_to_be_cancelled() -> None:
+    (notice,) = texts(parse(render_html(bare_report({"status": "cancelled"}))), "//section[@class='notice']")
+    assert "The job was cancelled." in notice
+
+
+def test_banner_says_what_was_not_read_and_what_to_do() -> None:
+    (notice,) = texts(parse(render_html(sample_report("en"))), "//section[@class='notice']")
+    assert "Analysed in part" in notice
+    assert "사업자등록증.png – Pages that are pictures (scans) were not read" in notice
+    assert "What to do: Submit a file with text (PDF, DOCX, XLSX)" in notice
 
 
 @pytest.mark.parametrize("result", [{}, {"status": "running"}, {"status": "cancelled", "corp": None}])

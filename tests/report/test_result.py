@@ -86,6 +86,13 @@ def test_error_is_there_for_a_failed_job_alone() -> None:
     }
 
 
+def test_job_that_ended_at_once_is_told_by_what_was_submitted() -> None:
+    job = {**JOB, "metadata": '{"corp_name": "가람테크"}', "input": '{"lang": "en", "corp": {}}'}
+    result = build_result(job, [], {**ANALYSIS, "corp": None, "lang": "ko"}, {})
+    assert (result["corp"], result["lang"]) == ({"id": None, "name": "가람테크"}, "en")
+    assert build_result(JOB, [], {**ANALYSIS, "corp": None}, {})["corp"] is None
+
+
 def test_report_takes_the_language_that_was_asked_for_or_the_job_s_own() -> None:
     evidence = {
         "pages": [{"kind": "URL", "ref": "u", "title": "t", "text": "x", "meta": {}}],
