@@ -193,7 +193,7 @@ class Settings(BaseSettings):
         "seconds between two beats; at most a third of RKYC_FROZEN_AFTER_S",
         validate_default=True,
     )
-    presence_grace_s: float = _number(1.0, 0, 60, "seconds that a lost presence may take to come back")
+    presence_grace_s: float = _number(0.7, 0, 60, "seconds that a lost presence may take to come back")
     grace_s: float = _number(30.0, 0, 86_400, "seconds that running steps get to finish at SIGTERM")
     poll_s: float = _number(5.0, 0.05, 60, "seconds between looks for work without a NOTIFY")
     loop_blocked_s: float = _number(1.0, 0.05, 3600, "seconds until a blocked event loop is named in the log")

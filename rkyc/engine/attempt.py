@@ -8,7 +8,15 @@ from datetime import datetime
 from typing import Any
 
 from rkyc.engine.context import Context
-from rkyc.errors import DeadlineExceededError, OutputInvalidError, PoisonError, RkycError, StepTimeoutError
+from rkyc.errors import (
+    DeadlineExceededError,
+    DefinitionError,
+    OutputInvalidError,
+    PayloadTooLargeError,
+    PoisonError,
+    RkycError,
+    StepTimeoutError,
+)
 from rkyc.flow import payload
 from rkyc.flow.graph import Place
 from rkyc.flow.job import Claim
@@ -17,15 +25,23 @@ from rkyc.flow.outcome import Completed
 # Larger outputs belong into a blob or a table of the step's own. Bytes.
 OUTPUT_BYTES_MAX = 16_000_000
 ALONE_CRASHES_MAX = 3
+# As `reclaim_tasks` counts.
+SUSPECT_CRASHES = 2
 
 
 def read_inputs(claim: Claim, place: Place) -> tuple[dict[str, Any], RkycError | None]:
     """Decode what the step may ask for; a fault fails this job alone."""
     try:
         job_input = payload.decode(claim.input)
-        available: dict[str, Any] = payload.decode(claim.outputs) or {}
+        outputs = payload.decode(claim.outputs)
     except RkycError as error:
         return {}, error
+    if isinstance(outputs, str):
+        return {}, PayloadTooLargeError(
+            f"the outputs of the steps before {place.name} are too large together: let steps return references, "
+            "and keep what is large in a table or a blob"
+        )
+    available: dict[str, Any] = outputs or {}
     available["job"] = job_input
     if not place.before:
         available["input"] = job_input
@@ -34,6 +50,18 @@ def read_inputs(claim: Claim, place: Place) -> tuple[dict[str, Any], RkycError |
     else:
         available["input"] = available.get(place.before[0])
     return available, None
+
+
+def is_suspect(claim: Claim) -> bool:
+    """Return whether a task was seen in so many crashes that it may run only alone."""
+    return claim.crash_attempts >= SUSPECT_CRASHES and claim.alone_crashes < ALONE_CRASHES_MAX
+
+
+def unknown_step(claim: Claim) -> DefinitionError:
+    """Say that the served version has no such step any more."""
+    return DefinitionError(
+        f"{claim.wake_key} has no step {claim.step!r} here: a graph that changed is another version, raise its number"
+    )
 
 
 def check_start(claim: Claim, place: Place, ctx: Context) -> None:

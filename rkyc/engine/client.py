@@ -309,9 +309,10 @@ class Client:
         now = datetime.now(UTC)
         async with pool.transaction() as conn:
             # Each in its own statement: the sweep must see what committed while this waited for the locks.
-            await commits.lock_leases(conn, job_id)
+            leases = await commits.lock_leases(conn, job_id)
             if not await jobs.lock_branching_row(conn, job_id):
-                return await jobs.cancel_chain(conn, job_id=job_id, reason=reason, now=now)
+                fences = [fence for _, fence in leases]
+                return await jobs.cancel_chain(conn, job_id=job_id, fences=fences, reason=reason, now=now)
             swept = await commits.sweep_tasks(conn, job_id)
             if swept is None:
                 raise DatabaseConnectionError(f"job {job_id}: a branch is about to commit")

@@ -76,6 +76,8 @@ class Committer:
                 return True
             except LeaseLostError:
                 return False
+            except _SaveFailed as failed:
+                raise failed.error from None
             except _Blocked:
                 await asyncio.sleep(random.uniform(0.005, 0.05))
                 continue
@@ -91,7 +93,7 @@ class Committer:
         done = getattr(outcome, "done", None)
         save = done.save if isinstance(done, Completed) else None
         claim = outcome.claim
-        failure: BaseException | None = None
+        failed: _SaveFailed | None = None
         try:
             async with self._pool.transaction() as conn:
                 if save is not None:
@@ -104,14 +106,16 @@ class Committer:
                     try:
                         await self._save(conn, done)
                     except BaseException as error:
-                        failure = error
+                        if not isinstance(error, DatabaseConnectionError) or not conn.is_closed():
+                            # Its own error, whatever its class: an attempt that failed, not a commit to repeat.
+                            failed = _SaveFailed(error)
                         raise
                 await self._write(conn, outcome, is_branched)
-        except (DatabaseConnectionError, StoreError):
-            if failure is None or isinstance(failure, DatabaseConnectionError):
-                raise
-            # The save failed, and the connection could not even be rolled back: nothing was written.
-            raise failure from None
+        except BaseException:
+            # Nothing was written, even where the connection could not be rolled back any more.
+            if failed is not None:
+                raise failed from None
+            raise
 
     async def _save(self, conn: Connection, done: Completed) -> None:
         assert done.save is not None
@@ -187,6 +191,14 @@ class Committer:
                     return isinstance(outcome, Retry)
             except (DatabaseConnectionError, StoreError):
                 continue
+
+
+class _SaveFailed(Exception):
+    """A `save` raised while its connection stood; carries the error past those who repeat commits."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
 
 
 class _Blocked(Exception):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Set
 
 from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.executor import Executor
@@ -67,6 +67,7 @@ class Dispatcher:
         self._has_backlog = False
         self._has_parked = False
         self._has_orphans = False
+        self._has_suspects = False
         self._conn: Connection | None = None
         self._is_stopped = False
         # Held while a claim is under way: what it takes must be started or given back.
@@ -80,6 +81,16 @@ class Dispatcher:
         """Tasks that another worker could not serve wait for one like this."""
         self._has_parked = True
         self._woken.set()
+
+    def note_suspects(self) -> None:
+        """Tasks wait that were seen in two crashes, and no process can be set aside: one runs here when idle."""
+        self._has_suspects = True
+        self._woken.set()
+
+    def drop_lost(self, held: Set[tuple[int, int, int]]) -> None:
+        """Forget prefetched claims whose leases are gone."""
+        kept = [c for c in self._held_back if (c.job_id, c.branch, c.fence) in held]
+        self._held_back = deque(kept)
 
     def note_orphans(self) -> None:
         """This worker holds more leases than it knows of: the answer of a claim was lost."""
@@ -95,7 +106,7 @@ class Dispatcher:
         """A slot is free: start what is held back, or claim more."""
         while self._held_back and not self._is_stopped and len(self._executor.executions) < self._slots:
             self._executor.start(self._held_back.popleft())
-        if self._has_backlog or self._for_suspects:
+        if self._has_backlog or self._for_suspects or self._has_suspects:
             self._woken.set()
 
     async def stop(self) -> None:
@@ -122,12 +133,10 @@ class Dispatcher:
                 except (DatabaseConnectionError, StoreError) as error:
                     _log.warning(events.CLAIM_FAILED, error=str(error))
                     await self._reconnect_later()
-        except Exception:
+        finally:
             # Whoever runs the loop again looks again.
             self._has_orphans = True
             self._woken.set()
-            raise
-        finally:
             if self._conn is not None:
                 self._conn.terminate()
 
@@ -137,8 +146,9 @@ class Dispatcher:
     async def _claim_round(self, conn: Connection) -> None:
         if self._has_orphans:
             await self._release_orphans(conn)
-        if self._for_suspects:
+        if self._for_suspects or self._has_suspects:
             await self._claim_suspect(conn)
+        if self._for_suspects or any(one.claim.is_alone for one in self._executor.executions.values()):
             return
         if self._has_parked and self._free() > 0:
             await self._claim_parked(conn)
@@ -159,7 +169,7 @@ class Dispatcher:
             )
             highest = max((claim.fence for claim in answer.claims), default=None)
             self._cursors[lane].note_claim(
-                highest, answer.xmin, answer.xmax, is_full=len(answer.claims) == free
+                highest, answer.xmin, answer.bound, is_full=len(answer.claims) == free
             )
             self._take(answer.claims)
             if len(answer.claims) == free:
@@ -203,7 +213,8 @@ class Dispatcher:
         known |= {(*key, execution.claim.fence) for key, execution in self._executor.executions.items()}
         orphans = await tasks.list_held_tasks(conn, self._worker_id) - known
         if orphans:
-            await tasks.release_orphans(conn, self._worker_id, sorted(orphans))
+            async with conn.transaction():
+                await tasks.release_orphans(conn, self._worker_id, sorted(orphans))
         self._has_orphans = False
 
     async def _claim_suspect(self, conn: Connection) -> None:
@@ -213,6 +224,7 @@ class Dispatcher:
         claim = await tasks.claim_suspect(
             conn, wake_keys=self._wake_keys, worker_id=self._worker_id, now=self._clock.now()
         )
+        self._has_suspects = claim is not None
         if claim is not None:
             self._take([claim])
 

@@ -14,11 +14,20 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rkyc.engine.attempt import check_start, complete, deadline_of, read_inputs, timeout_error, uncancel
+from rkyc.engine.attempt import (
+    check_start,
+    complete,
+    deadline_of,
+    is_suspect,
+    read_inputs,
+    uncancel,
+    unknown_step,
+)
 from rkyc.engine.children import ChildProcesses
 from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.commit import Committer
 from rkyc.engine.context import Context
+from rkyc.engine.execution import Execution, judge
 from rkyc.engine.journal import StepJournal
 from rkyc.engine.notices import Notices
 from rkyc.errors import (
@@ -38,33 +47,6 @@ from rkyc.telemetry.logs import get_logger
 from rkyc.telemetry.metrics import Metrics
 
 _log = get_logger(__name__)
-
-
-class Execution:
-    """A task that this process holds. `stop` says why its body is being cancelled, once it is."""
-
-    __slots__ = ("began", "claim", "deadline", "is_committing", "stop", "task")
-
-    def __init__(self, claim: Claim) -> None:
-        self.claim = claim
-        self.task: asyncio.Task[None] | None = None
-        self.began = time.monotonic()
-        self.deadline: float | None = None
-        self.stop: str | None = None
-        # Its outcome is on the way: the commit itself will tell whether the lease held.
-        self.is_committing = False
-
-    def cancel(self, reason: str) -> None:
-        """Cancel the body; the first reason stands.
-
-        Not while its outcome is being committed: that would leave a commit behind that nobody waits for.
-        """
-        if self.is_committing:
-            return
-        if self.stop is None:
-            self.stop = reason
-        if self.task is not None:
-            self.task.cancel()
 
 
 class Executor:
@@ -88,6 +70,8 @@ class Executor:
     ) -> None:
         self.executions: dict[tuple[int, int], Execution] = {}
         self.is_draining = False
+        # The worker has ended: whatever is cancelled now is cancelled with the program.
+        self.is_closing = False
         self._registry = registry
         self._resources = resources
         self._limits = {name: asyncio.Semaphore(size) for name, size in limits.items()}
@@ -132,6 +116,7 @@ class Executor:
             if execution.stop == "drain":
                 # The grace is over: release the task at its last checkpoint.
                 uncancel()
+                execution.is_committing = True
                 await self.give_back(execution.claim)
         except LeaseLostError:
             self._metrics.lease_lost()
@@ -162,15 +147,21 @@ class Executor:
         """Run step after step under one lease until the task leaves."""
         claim = execution.claim
         pipeline = self._registry.get(claim.pipeline, claim.version)
-        if pipeline is None or claim.step not in pipeline.graph.places:
-            kind = (
-                "version_blocked" if pipeline or self._serves_other_version(claim.pipeline) else "no_worker"
-            )
-            await self._committer.commit(Park(claim, kind), is_branched=False)
-            self._notices.wake_lane("parked")
+        if pipeline is None:
+            kind = "version_blocked" if self._serves_other_version(claim.pipeline) else "no_worker"
+            await self._park(execution, kind)
             return
-        place = pipeline.graph.places[claim.step]
+        if is_suspect(claim) and not claim.is_alone:
+            # By a retry or a release it came back to where neighbours run.
+            await self._park(execution, "suspect")
+            return
         is_branched = pipeline.graph.is_forked
+        place = pipeline.graph.places.get(claim.step)
+        if place is None:
+            await self._committer.commit(
+                make_fail(claim, claim.step, unknown_step(claim), 1), is_branched=is_branched
+            )
+            return
         available, fault = read_inputs(claim, place)
         if fault is not None:
             await self._end(
@@ -187,15 +178,22 @@ class Executor:
             if not isinstance(landed, Advance):
                 return
             place = self._move_on(claim, pipeline, landed, available)
-            if self.is_draining:
-                await self._release(claim, place.step.lane or claim.lane)
+            if self.is_draining or claim.is_alone:
+                await self._release(execution, place.step.lane or claim.lane)
                 return
         # The step declares a lane that others serve.
-        await self._release(claim, place.step.lane)
+        await self._release(execution, place.step.lane)
 
-    async def _release(self, claim: Claim, lane: str) -> None:
+    async def _release(self, execution: Execution, lane: str) -> None:
+        claim = execution.claim
+        execution.is_committing = True
         await self._committer.commit(Release(claim, claim.step, lane), is_branched=False)
         self._notices.wake_lane(lane)
+
+    async def _park(self, execution: Execution, kind: str) -> None:
+        execution.is_committing = True
+        await self._committer.commit(Park(execution.claim, kind), is_branched=False)
+        self._notices.wake_lane("parked")
 
     def _serves_other_version(self, name: str) -> bool:
         return any(pipeline.name == name for pipeline in self._registry)
@@ -209,9 +207,9 @@ class Executor:
         claim.step = outcome.next_step
         claim.step_started_at = self._clock.now()
         place = pipeline.graph.places[outcome.next_step]
-        value = payload.decode(outcome.done.output)
-        available[outcome.done.step] = value
-        available["input"] = value
+        # Two values: what one step does to its `input` must not reach a later one that asks by name.
+        available[outcome.done.step] = payload.decode(outcome.done.output)
+        available["input"] = payload.decode(outcome.done.output)
         return place
 
     async def _attempt(
@@ -233,7 +231,7 @@ class Executor:
             self._metrics.step_finished(step.name, time.monotonic() - began)
             return decide_success(pipeline.graph, place, claim, done, claim.lane)
         except (Exception, SystemExit, asyncio.CancelledError) as caught:
-            error = _judge(execution, place, caught)
+            error = judge(execution, place, caught, is_closing=self.is_closing)
         finally:
             execution.deadline = None
         return self._decide_failure(execution, place, ctx, error)
@@ -359,24 +357,3 @@ class Executor:
         if isinstance(outcome, Retry):
             self._metrics.step_retried(place.name, outcome.error_code or "")
             self._on_scheduled()
-
-
-def _judge(execution: Execution, place: Place, caught: BaseException) -> BaseException:
-    """Return the error that a body's end stands for; raise where the body was stopped and nothing may follow.
-
-    Raises:
-        CancelledError: the task was cancelled by a drain, a lost lease, a person, or with the program.
-    """
-    if execution.stop == "timeout":
-        uncancel()
-        execution.stop = None
-        return timeout_error(place)
-    if execution.stop is not None:
-        # Whatever the body made of its cancellation.
-        raise asyncio.CancelledError from caught
-    if not isinstance(caught, asyncio.CancelledError):
-        return caught
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise caught
-    return RuntimeError("a CancelledError that nobody had sent came out of the step")

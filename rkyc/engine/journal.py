@@ -74,11 +74,11 @@ class StepJournal:
             step=self._step,
             name=key,
             text=text,
-            provider=said.get("provider"),
-            model=said.get("model"),
-            tokens_in=usage.get("tokens_in"),
-            tokens_out=usage.get("tokens_out"),
-            cost_usd=usage.get("cost_usd"),
+            provider=_text(said.get("provider")),
+            model=_text(said.get("model")),
+            tokens_in=_count(usage.get("tokens_in")),
+            tokens_out=_count(usage.get("tokens_out")),
+            cost_usd=_money(usage.get("cost_usd")),
             ms=ms,
         )
 
@@ -88,3 +88,16 @@ def _rebuild(value: Any, returns: type[T] | None) -> Any:
     if returns is None:
         return value
     return pydantic.TypeAdapter(returns).validate_python(value)
+
+
+def _text(value: Any) -> str | None:
+    """Anyone's dict may say `usage`: what is not of the kind is left out, not refused."""
+    return value[:200] if isinstance(value, str) else None
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and 0 <= value < 2**31 else None
+
+
+def _money(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and 0 <= value < 1e6 else None

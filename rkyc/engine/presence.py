@@ -22,6 +22,9 @@ _log = get_logger(__name__)
 
 # The longest that a notification to oneself may take before listening counts as broken. Seconds.
 ECHO_S = 2.0
+# How often a silent presence is asked, and how long it may take. Seconds.
+PING_S = 10.0
+PING_LIMIT_S = 5.0
 
 
 class Presence:
@@ -63,9 +66,10 @@ class Presence:
                     await self._on_return()
                 times += 1
                 self.settled.set()
-                await lost.wait()
+                with translate_errors():
+                    await self._stay(conn, lost)
                 _log.warning(events.PRESENCE_LOST, worker_id=self._worker_id)
-            except (DatabaseConnectionError, StoreError) as error:
+            except (DatabaseConnectionError, StoreError, TimeoutError) as error:
                 _log.warning(events.PRESENCE_LOST, worker_id=self._worker_id, error=str(error))
                 await asyncio.sleep(0.1)
             finally:
@@ -93,12 +97,24 @@ class Presence:
         try:
             async with asyncio.timeout(ECHO_S):
                 await self._echoed.wait()
-            self.is_listening = True
-        except TimeoutError:
-            self.is_listening = False
+        except TimeoutError as error:
+            if self.is_listening:
+                # It worked before: a slow server or a blocked loop, not a pooler.
+                raise DatabaseConnectionError("the presence connection does not hear itself") from error
             return conn
+        self.is_listening = True
         await workers.mark_presence(conn, self._worker_id)
         return conn
+
+    async def _stay(self, conn: Connection, lost: asyncio.Event) -> None:
+        """Wait until the connection is lost; ask now and then, for a cut network tells nobody."""
+        while not lost.is_set():
+            try:
+                async with asyncio.timeout(PING_S):
+                    await lost.wait()
+            except TimeoutError:
+                async with asyncio.timeout(PING_LIMIT_S):
+                    await workers.ping(conn)
 
     def _hear(self, _conn: Any, _pid: int, _channel: str, text: Any) -> None:
         if text.startswith("echo:"):

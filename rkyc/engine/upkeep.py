@@ -15,7 +15,7 @@ from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.dispatcher import Dispatcher
 from rkyc.engine.executor import Executor
 from rkyc.engine.notices import Notices
-from rkyc.store.pool import Pool, Record
+from rkyc.store.pool import OwnConnection, Pool, Record
 from rkyc.store.queue import tasks, workers
 from rkyc.telemetry import events
 from rkyc.telemetry.logs import get_logger
@@ -80,12 +80,15 @@ class Upkeep:
         self._must_reconcile = False
         # When somebody was last heard to begin something, by this process's own clock.
         self._active_at = time.monotonic()
-        # Worker id -> when this process first missed its presence.
+        # Worker id -> when this process first missed its presence, or first saw its beat stale.
         self._missed: dict[int, float] = {}
+        self._stale: dict[int, float] = {}
+        # Its own, since the pool may be full of saves: a beat that waited would look like death.
+        self._own = OwnConnection(pool, application_name="rkyc upkeep")
 
     async def beat(self) -> float:
         """Renew the beat, look what waits, and return the pause until the next look."""
-        async with self._pool.connection() as conn:
+        async with self._own.connection() as conn:
             state = await workers.beat(
                 conn,
                 worker_id=self._worker_id,
@@ -111,7 +114,7 @@ class Upkeep:
         if state["others_running"]:
             self._others_run = True
         self._workers = state["workers"]
-        if self._must_reconcile or state["held"] < len(self._executor.executions):
+        if self._must_reconcile or state["held"] < self._dispatcher.known:
             self._must_reconcile = False
             await self.reconcile()
         if state["held"] > self._dispatcher.known:
@@ -133,8 +136,9 @@ class Upkeep:
     async def reconcile(self) -> None:
         """Stop the tasks whose leases are gone: reclaimed while this process was away, or cancelled."""
         mine = {key: execution.claim.fence for key, execution in self._executor.executions.items()}
-        async with self._pool.connection() as conn:
+        async with self._own.connection() as conn:
             held = await tasks.list_held_tasks(conn, self._worker_id)
+        self._dispatcher.drop_lost(held)
         for (job_id, branch), fence in mine.items():
             execution = self._executor.executions.get((job_id, branch))
             if (
@@ -158,7 +162,7 @@ class Upkeep:
         if not self._others_run:
             return 3600.0
         pause_s = min(2.0, max(0.25, 0.25 * self._workers))
-        async with self._pool.connection() as conn:
+        async with self._own.connection() as conn:
             rows = await workers.watch_workers(
                 conn, worker_id=self._worker_id, restart_grace_s=self._options.restart_grace_s
             )
@@ -169,28 +173,43 @@ class Upkeep:
                         conn, worker_ids=dead, frozen_after_s=self._options.frozen_after_s
                     )
                 self._report(taken)
-            if not await workers.find_running_of_others(conn, self._worker_id) and not self._missed:
+            if (
+                not await workers.find_running_of_others(conn, self._worker_id)
+                and not self._missed
+                and not self._stale
+            ):
                 # Whoever was woken by the same notice may not have committed its claim yet; until the
                 # next beat, which looks as well, nobody may stop watching.
                 self._others_run = time.monotonic() - self._active_at < self._options.poll_s
         return min(pause_s, 0.2) if self._missed else pause_s
 
     def _find_dead(self, rows: Sequence[Record]) -> list[int]:
-        now = time.monotonic()
+        """Return who is dead; none is before this process has seen the signs last for a while.
+
+        A machine that slept, or a clock that was set, makes everybody's beat look old at once.
+        """
+        options, now = self._options, time.monotonic()
         missed: dict[int, float] = {}
+        stale: dict[int, float] = {}
         dead = []
         for row in rows:
-            if row["beat_age_s"] > self._options.frozen_after_s:
-                dead.append(row["id"])
-            elif not row["has_presence"]:
-                if row["beat_age_s"] > self._options.deaf_dead_after_s:
+            limit_s = options.frozen_after_s if row["has_presence"] else options.deaf_dead_after_s
+            if row["beat_age_s"] > limit_s:
+                since = stale[row["id"]] = self._stale.get(row["id"], now)
+                if now - since >= min(options.restart_grace_s, limit_s):
                     dead.append(row["id"])
-            elif not row["is_present"] and row["may_judge"]:
+                    continue
+            if row["has_presence"] and not row["is_present"] and row["may_judge"]:
                 since = missed[row["id"]] = self._missed.get(row["id"], now)
-                if now - since >= self._options.absence_s:
+                if now - since >= options.absence_s:
                     dead.append(row["id"])
         self._missed = {worker_id: since for worker_id, since in missed.items() if worker_id not in dead}
+        self._stale = {worker_id: since for worker_id, since in stale.items() if worker_id not in dead}
         return dead
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._own.close()
 
     def _report(self, taken: Sequence[Record]) -> None:
         for row in taken:

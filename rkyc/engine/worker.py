@@ -18,6 +18,7 @@ from typing import Any
 from rkyc.engine.children import ChildProcesses
 from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.commit import Committer
+from rkyc.engine.deadlines import Deadlines
 from rkyc.engine.dispatcher import Dispatcher
 from rkyc.engine.executor import Executor
 from rkyc.engine.loop import PeriodicLoop, keep_running
@@ -60,7 +61,8 @@ class Worker:
     """Serves the pipelines of a registry until stopped.
 
     `resources` are what steps may `use`, by type. `on_suspects` is called when tasks wait that were
-    seen in two crashes: it should have them run in a process set aside.
+    seen in two crashes: it should have them run in a process set aside. Without it they run here, one by one,
+    while nothing else does.
 
     Raises:
         DefinitionError: a step needs a resource that is not given.
@@ -74,7 +76,7 @@ class Worker:
         resources: Mapping[type, Any],
         metrics: Metrics,
         options: WorkerOptions,
-        on_suspects: Callable[[], None] = lambda: None,
+        on_suspects: Callable[[], None] | None = None,
     ) -> None:
         _check_needs(registry, resources)
         self._pool = pool
@@ -121,18 +123,27 @@ class Worker:
             for name, run in self._loops().items()
         ]
         try:
-            await self._presence.settled.wait()
+            await self._settle()
             self._dispatcher.wake()
             _log.debug(events.WORKER_READY, worker=self.name, worker_id=self.worker_id)
             self.ready.set()
             await self._stopping.wait()
             await self._drain()
         finally:
+            self._executor.is_closing = True
             for loop in loops:
                 loop.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
             await self._children.close()
+            await self._upkeep.close()
         await self._say_goodbye()
+
+    async def _settle(self) -> None:
+        """Wait until the presence stands, or until the worker is asked to stop before it ever did."""
+        waits = [asyncio.create_task(event.wait()) for event in (self._presence.settled, self._stopping)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
 
     @property
     def busy(self) -> int:
@@ -197,7 +208,7 @@ class Worker:
             wake_keys=self.wake_keys,
             options=options.upkeep,
             is_listening=lambda: self._presence.is_listening,
-            on_suspects=self._dispatcher.wake if options.for_suspects else self._on_suspects,
+            on_suspects=self._on_suspects or self._dispatcher.note_suspects,
         )
         self._watch_loop = PeriodicLoop("watch", self._upkeep.watch, interval_s=1.0)
         self._beat_loop = PeriodicLoop("beat", self._beat, interval_s=options.upkeep.poll_s)
@@ -222,6 +233,11 @@ class Worker:
             "watch": self._watch_loop.run,
             "notices": PeriodicLoop("notices", self._notices.run_once, interval_s=ROUND_S).run,
             "sweep": PeriodicLoop("sweep", Sweeper(self._executor).run_once, interval_s=SWEEP_S).run,
+            "deadlines": PeriodicLoop(
+                "deadlines",
+                Deadlines(pool=self._pool, clock=self._clock, metrics=self._metrics).run_once,
+                interval_s=2 * self._options.upkeep.poll_s,
+            ).run,
             "stall": StallWatch(
                 metrics=self._metrics,
                 blocked_after_s=self._options.blocked_after_s,
@@ -260,9 +276,9 @@ class Worker:
         self.is_draining = True
         self._executor.is_draining = True
         _log.info(events.WORKER_DRAINING, worker=self.name, tasks=self.busy)
-        await self._dispatcher.stop()
         try:
             async with asyncio.timeout(self._options.grace_s):
+                await self._dispatcher.stop()
                 await self._wait_for_tasks()
         except TimeoutError:
             await self._cancel_tasks()

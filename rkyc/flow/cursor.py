@@ -18,11 +18,15 @@ class ClaimCursor:
 
     def __init__(self) -> None:
         self.after = 0
-        # (highest number claimed, xmax of the snapshot that saw it), oldest first.
+        # (highest number claimed, bound that proves it), oldest first.
         self._candidates: deque[tuple[int, int]] = deque()
 
-    def note_claim(self, highest: int | None, xmin: int, xmax: int, *, is_full: bool) -> None:
-        """Take in an answer of the claim: the highest number it took, and its snapshot's bounds.
+    def note_claim(self, highest: int | None, xmin: int, bound: int, *, is_full: bool) -> None:
+        """Take in an answer of the claim: the highest number it took, its snapshot's xmin, and its bound.
+
+        The bound is one above the claim's own xid: it was drawn after the claim had seen the number, so
+        every transaction that drew a lower number has a lower xid, and has ended once xmin reaches it.
+        (The snapshot's own xmax would not do: it is one above the last xid that ended, not the last drawn.)
 
         `is_full`: it took as many as it asked for, so there may be more right above its last row.
         """
@@ -33,7 +37,7 @@ class ClaimCursor:
                 break
             self.after = max(self.after, self._candidates.popleft()[0])
         if highest is not None and (not self._candidates or highest > self._candidates[-1][0]):
-            self._candidates.append((highest, xmax))
+            self._candidates.append((highest, bound))
             if len(self._candidates) > 64:
                 # Keep the oldest, which will be proven first, and the newest; thin out between.
                 del self._candidates[1]

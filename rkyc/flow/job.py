@@ -34,6 +34,8 @@ class Claim:
     outputs: str | None
     # No worker held the job before: nothing can be remembered of it.
     is_fresh: bool
+    # Claimed as a suspect: nothing else may run beside it.
+    is_alone: bool = False
 
     @property
     def wake_key(self) -> str:

@@ -212,6 +212,43 @@ class Pool:
             self._pool.terminate()
 
 
+class OwnConnection:
+    """One connection that its owner keeps, made anew when it is lost; used by one caller at a time."""
+
+    def __init__(self, pool: Pool, *, application_name: str) -> None:
+        self._pool = pool
+        self._application_name = application_name
+        self._conn: Connection | None = None
+        self._lock = asyncio.Lock()
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Lend it, in autocommit mode.
+
+        Raises:
+            DatabaseConnectionError: lost; try later.
+            StoreError: the server can't be reached, or can't serve.
+        """
+        async with self._lock:
+            try:
+                with translate_errors():
+                    if self._conn is None or self._conn.is_closed():
+                        self._conn = await self._pool.dedicated(application_name=self._application_name)
+                    yield self._conn
+            except (DatabaseConnectionError, asyncio.CancelledError):
+                if self._conn is not None:
+                    self._conn.terminate()
+                    self._conn = None
+                raise
+
+    async def close(self) -> None:
+        """Close it for good."""
+        async with self._lock:
+            if self._conn is not None:
+                self._conn.terminate()
+                self._conn = None
+
+
 async def _check_version(conn: Connection) -> None:
     version = conn.get_server_version()
     if version.major < POSTGRES_VERSION_MIN:

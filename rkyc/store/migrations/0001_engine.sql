@@ -340,6 +340,6 @@ BEGIN
     INSERT INTO rkyc.ready (lane, job_id, step) VALUES (task_lane, new_id, pinned.first_step);
   END IF;
   -- Sent when the caller's transaction commits; Postgres folds equal ones of a transaction into one.
-  PERFORM pg_notify('rkyc_wake', task_lane);
+  PERFORM pg_notify('rkyc_wake', CASE WHEN run_at > at THEN 'due' ELSE task_lane END);
   RETURN new_uuid;
 END $$;

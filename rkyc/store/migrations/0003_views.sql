@@ -72,7 +72,7 @@ SELECT
   coalesce(x.status, CASE WHEN h.state IN ('failed', 'cancelled') THEN 'cancelled' ELSE 'pending' END)::rkyc.step_state AS status,
   coalesce(x.degraded, false) AS degraded, x.error_code,
   x.queued_at, x.started_at, x.finished_at,
-  (extract(epoch FROM x.finished_at - x.started_at) * 1000)::int AS ms,
+  (extract(epoch FROM x.finished_at - x.started_at) * 1000)::bigint AS ms,
   k.name AS worker, g.position AS index
 FROM rkyc.job j
 JOIN rkyc.pipeline_version v ON v.name = j.pipeline AND v.version = j.version

@@ -109,14 +109,14 @@ SELECT branch, fence FROM rkyc.running WHERE job_id = :job_id ORDER BY branch FO
 -- name: sweep_tasks
 -- ready, running, scheduled, waiting -> gone, all but the branch `kept`; run after lock_branching. A lease
 -- that was taken since and is about to commit is passed over: waiting for it would be a deadlock.
-WITH a AS (DELETE FROM rkyc.ready WHERE job_id = :job_id AND branch <> :kept RETURNING branch, step, lane),
+WITH a AS (DELETE FROM rkyc.ready WHERE job_id = :job_id AND branch <> :kept RETURNING branch, step, lane, started_at),
 b AS (
   DELETE FROM rkyc.running WHERE ctid = ANY (ARRAY(
     SELECT r.ctid FROM rkyc.running r WHERE r.job_id = :job_id AND r.branch <> :kept FOR UPDATE SKIP LOCKED))
-  RETURNING branch, step, lane),
-c AS (DELETE FROM rkyc.scheduled WHERE job_id = :job_id AND branch <> :kept RETURNING branch, step, lane),
-d AS (DELETE FROM rkyc.waiting WHERE job_id = :job_id AND branch <> :kept RETURNING branch, step, lane)
-SELECT t.branch, t.lane, coalesce(
+  RETURNING branch, step, lane, started_at),
+c AS (DELETE FROM rkyc.scheduled WHERE job_id = :job_id AND branch <> :kept RETURNING branch, step, lane, started_at),
+d AS (DELETE FROM rkyc.waiting WHERE job_id = :job_id AND branch <> :kept RETURNING branch, step, lane, started_at)
+SELECT t.branch, t.lane, t.started_at, coalesce(
     (SELECT c.next_step FROM rkyc.checkpoint c WHERE c.job_id = :job_id AND c.branch = t.branch ORDER BY c.seq DESC LIMIT 1), t.step) AS step
 FROM (TABLE a UNION ALL TABLE b UNION ALL TABLE c UNION ALL TABLE d) t;
 

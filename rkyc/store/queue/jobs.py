@@ -124,9 +124,11 @@ async def read_end(conn: Connection, uuid: UUID) -> Record | None:
     return await fetch_row(conn, _SQL["read_end"], uuid=uuid)
 
 
-async def cancel_chain(conn: Connection, *, job_id: int, reason: str | None, now: datetime) -> bool:
+async def cancel_chain(
+    conn: Connection, *, job_id: int, fences: Sequence[int], reason: str | None, now: datetime
+) -> bool:
     """Take all tasks of a job and end it; False: none was found (ended, or between two tables)."""
-    return bool(await fetch(conn, _SQL["cancel_chain"], job_id=job_id, reason=reason, now=now))
+    return bool(await fetch(conn, _SQL["cancel_chain"], job_id=job_id, fences=fences, reason=reason, now=now))
 
 
 async def cancel_branched(

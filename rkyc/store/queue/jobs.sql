@@ -67,13 +67,16 @@ SELECT h.state, h.result, h.error_code, h.error_message FROM rkyc.history h JOIN
 
 -- name: cancel_chain
 -- pending, running -> cancelled. The lease is taken here: a commit of the worker that comes later finds none.
-WITH a AS (DELETE FROM rkyc.ready WHERE job_id = :job_id RETURNING branch, step, lane, events, error_attempts, crash_attempts, started_at,
+-- Only leases that were locked before: one that was claimed since may have a checkpoint under way that this
+-- snapshot would miss. And no job that forked since. Zero rows: look again.
+WITH chain AS (SELECT 1 WHERE NOT EXISTS (SELECT FROM rkyc.branching WHERE job_id = :job_id)),
+a AS (DELETE FROM rkyc.ready WHERE job_id = :job_id AND EXISTS (SELECT FROM chain) RETURNING branch, step, lane, events, error_attempts, crash_attempts, started_at,
              NULL::bigint AS fence, NULL::int AS worker_id, NULL::timestamptz AS step_started_at),
-b AS (DELETE FROM rkyc.running WHERE job_id = :job_id RETURNING branch, step, lane, events, error_attempts, crash_attempts, started_at,
+b AS (DELETE FROM rkyc.running WHERE job_id = :job_id AND fence = ANY (:fences::bigint[]) AND EXISTS (SELECT FROM chain) RETURNING branch, step, lane, events, error_attempts, crash_attempts, started_at,
              fence, worker_id, step_started_at),
-c AS (DELETE FROM rkyc.scheduled WHERE job_id = :job_id RETURNING branch, step, lane, events, error_attempts, crash_attempts, started_at,
+c AS (DELETE FROM rkyc.scheduled WHERE job_id = :job_id AND EXISTS (SELECT FROM chain) RETURNING branch, step, lane, events, error_attempts, crash_attempts, started_at,
              NULL::bigint, NULL::int, NULL::timestamptz),
-d AS (DELETE FROM rkyc.waiting WHERE job_id = :job_id RETURNING branch, step, lane, events, error_attempts, crash_attempts, started_at,
+d AS (DELETE FROM rkyc.waiting WHERE job_id = :job_id AND EXISTS (SELECT FROM chain) RETURNING branch, step, lane, events, error_attempts, crash_attempts, started_at,
              NULL::bigint, NULL::int, NULL::timestamptz),
 swept AS (
   SELECT t.*, coalesce(c.seq, 0) AS last_seq, CASE WHEN t.fence IS NOT NULL THEN c.next_step END AS next_step
@@ -95,7 +98,8 @@ RETURNING job_id;
 -- The same for a job that forked, whose tasks were swept before in this transaction.
 INSERT INTO rkyc.history (job_id, state, seq, branch, step, open_tasks, finished_at, error_message, started_at)
 SELECT b.job_id, 'cancelled', b.events + 1, (f.task ->> 'branch')::int, f.task ->> 'step', :open_tasks::jsonb, :now, :reason,
-  (SELECT min(c.started_at) FROM rkyc.checkpoint c WHERE c.job_id = b.job_id)
+  coalesce((SELECT min((t ->> 'started_at')::timestamptz) FROM jsonb_array_elements(:open_tasks::jsonb) t),
+           (SELECT min(c.started_at) FROM rkyc.checkpoint c WHERE c.job_id = b.job_id))
 FROM rkyc.branching b
 CROSS JOIN LATERAL (SELECT t AS task FROM jsonb_array_elements(:open_tasks::jsonb) t ORDER BY (t ->> 'branch')::int LIMIT 1) f
 WHERE b.job_id = :job_id

@@ -16,11 +16,11 @@ _SQL = load(__file__)
 
 @dataclass(frozen=True, slots=True)
 class ClaimAnswer:
-    """What one claim took, with the bounds of its snapshot."""
+    """What one claim took; `xmin` of its snapshot and the `bound` that a later one must reach (flow/cursor.py)."""
 
     claims: list[Claim]
     xmin: int
-    xmax: int
+    bound: int
 
 
 def _claim(row: Record) -> Claim:
@@ -54,7 +54,9 @@ async def claim_tasks(
         conn, _SQL["claim_tasks"], lane=lane, after=after, slots=slots, worker_id=worker_id, now=now
     )
     first = rows[0]
-    return ClaimAnswer([_claim(row) for row in rows if row[2] is not None], first[0], first[1])
+    return ClaimAnswer(
+        [_claim(row) for row in rows if row[2] is not None], first[0], max(row[1] for row in rows)
+    )
 
 
 async def claim_parked_tasks(
@@ -84,7 +86,11 @@ async def claim_suspect(
 ) -> Claim | None:
     """Take one task that was seen in two crashes, to run it alone."""
     row = await fetch_row(conn, _SQL["claim_suspect"], wake_keys=wake_keys, worker_id=worker_id, now=now)
-    return _claim(row) if row else None
+    if row is None:
+        return None
+    claim = _claim(row)
+    claim.is_alone = True
+    return claim
 
 
 async def park_tasks(conn: Connection, rows: Sequence[tuple[Claim, str]], now: datetime) -> int:
@@ -114,14 +120,21 @@ async def release_tasks(conn: Connection, rows: Sequence[dict[str, Any]]) -> lis
 
 
 async def release_orphans(conn: Connection, worker_id: int, orphans: Sequence[tuple[int, int, int]]) -> int:
-    """Give back leases (job, branch, fence) that this worker holds without knowing; return how many."""
+    """Give back leases (job, branch, fence) that this worker holds without knowing; return how many.
+
+    Call it in a transaction: it locks the leases first.
+    """
+    keys = {
+        "job_ids": [orphan[0] for orphan in orphans],
+        "branches": [orphan[1] for orphan in orphans],
+        "fences": [orphan[2] for orphan in orphans],
+    }
+    await fetch(conn, _SQL["lock_orphans"], **keys)
     moved = await fetch(
         conn,
         _SQL["release_orphans"],
         worker_id=worker_id,
-        job_ids=[orphan[0] for orphan in orphans],
-        branches=[orphan[1] for orphan in orphans],
-        fences=[orphan[2] for orphan in orphans],
+        **keys,
     )
     return len(moved)
 

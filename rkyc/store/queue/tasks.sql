@@ -16,12 +16,17 @@ WITH picked AS MATERIALIZED (
   FROM taken
 )
 -- One row without a task when nothing was claimed: the cursor needs the snapshot's bounds even then.
-SELECT pg_snapshot_xmin(s.s)::text::bigint AS xmin, pg_snapshot_xmax(s.s)::text::bigint AS xmax,
+-- `bound`: an xid drawn after the snapshot, so that whoever drew a lower number has a lower xid.
+SELECT pg_snapshot_xmin(s.s)::text::bigint AS xmin,
+  CASE WHEN t.seq IS NULL THEN 0 ELSE pg_current_xact_id()::text::bigint + 1 END AS bound,
   t.job_id, t.branch, t.seq AS fence, t.lane, t.step, t.events, t.error_attempts, t.crash_attempts, t.alone_crashes,
   t.started_at IS NULL AS is_fresh, coalesce(t.started_at, :now) AS started_at, coalesce(t.step_started_at, :now) AS step_started_at,
   j.uuid, j.pipeline, j.version, j.input, j.deadline_at,
+  -- Above 256 MB Postgres can't build the object, and the claim would fail for everyone: this job alone must.
   CASE WHEN t.events > 0 THEN
-    (SELECT jsonb_object_agg(c.step, c.output ORDER BY c.seq) FROM rkyc.checkpoint c WHERE c.job_id = t.job_id)
+    (SELECT CASE WHEN sum(octet_length(c.output::text)) > 200000000 THEN '"too large"'::jsonb
+                 ELSE jsonb_object_agg(c.step, c.output ORDER BY c.seq) END
+     FROM rkyc.checkpoint c WHERE c.job_id = t.job_id)
   END AS outputs
 FROM pg_current_snapshot() s(s) LEFT JOIN taken t ON true
 LEFT JOIN LATERAL (SELECT * FROM rkyc.job j WHERE j.id = t.job_id OFFSET 0) j ON true
@@ -45,7 +50,9 @@ WITH picked AS MATERIALIZED (
 SELECT t.job_id, t.branch, t.seq AS fence, t.lane, t.step, t.events, t.error_attempts, t.crash_attempts, t.alone_crashes,
   t.started_at IS NULL AS is_fresh, coalesce(t.started_at, :now) AS started_at, coalesce(t.step_started_at, :now) AS step_started_at,
   j.uuid, j.pipeline, j.version, j.input, j.deadline_at,
-  (SELECT jsonb_object_agg(c.step, c.output ORDER BY c.seq) FROM rkyc.checkpoint c WHERE c.job_id = t.job_id) AS outputs
+  (SELECT CASE WHEN sum(octet_length(c.output::text)) > 200000000 THEN '"too large"'::jsonb
+               ELSE jsonb_object_agg(c.step, c.output ORDER BY c.seq) END
+   FROM rkyc.checkpoint c WHERE c.job_id = t.job_id) AS outputs
 FROM taken t JOIN rkyc.job j ON j.id = t.job_id;
 
 -- name: claim_suspect
@@ -65,7 +72,9 @@ WITH picked AS MATERIALIZED (
 SELECT t.job_id, t.branch, t.seq AS fence, t.lane, t.step, t.events, t.error_attempts, t.crash_attempts, t.alone_crashes,
   t.started_at IS NULL AS is_fresh, coalesce(t.started_at, :now) AS started_at, coalesce(t.step_started_at, :now) AS step_started_at,
   j.uuid, j.pipeline, j.version, j.input, j.deadline_at,
-  (SELECT jsonb_object_agg(c.step, c.output ORDER BY c.seq) FROM rkyc.checkpoint c WHERE c.job_id = t.job_id) AS outputs
+  (SELECT CASE WHEN sum(octet_length(c.output::text)) > 200000000 THEN '"too large"'::jsonb
+               ELSE jsonb_object_agg(c.step, c.output ORDER BY c.seq) END
+   FROM rkyc.checkpoint c WHERE c.job_id = t.job_id) AS outputs
 FROM taken t JOIN rkyc.job j ON j.id = t.job_id;
 
 -- name: park_tasks
@@ -106,14 +115,28 @@ SELECT lane, job_id, branch, step, events, error_attempts, crash_attempts, CASE 
   started_at, CASE WHEN step = old_step THEN step_started_at END FROM gone
 RETURNING job_id, branch;
 
+-- name: lock_orphans
+-- A statement of its own, before release_orphans in one transaction: see lock_tasks_of_workers.
+SELECT r.job_id FROM unnest(:job_ids::bigint[], :branches::int[], :fences::bigint[]) AS d(job_id, branch, fence)
+JOIN rkyc.running r ON r.job_id = d.job_id AND r.branch = d.branch AND r.fence = d.fence
+ORDER BY r.job_id, r.branch FOR UPDATE OF r;
+
 -- name: release_orphans
--- running -> ready: claimed, but the claim's answer was lost; nobody began them
+-- running -> ready: leases that their own worker knows nothing of (a claim whose answer was lost), each at
+-- its last checkpoint
 WITH gone AS (
   DELETE FROM rkyc.running r USING unnest(:job_ids::bigint[], :branches::int[], :fences::bigint[]) AS d(job_id, branch, fence)
   WHERE r.job_id = d.job_id AND r.branch = d.branch AND r.fence = d.fence AND r.worker_id = :worker_id RETURNING r.*
 )
 INSERT INTO rkyc.ready (lane, job_id, branch, step, events, error_attempts, crash_attempts, alone_crashes, started_at, step_started_at)
-SELECT lane, job_id, branch, step, events, error_attempts, crash_attempts, alone_crashes, started_at, step_started_at FROM gone
+SELECT g.lane, g.job_id, g.branch, coalesce(c.next_step, g.step), greatest(g.events, coalesce(c.seq, 0)),
+  CASE WHEN c.seq IS NULL THEN g.error_attempts ELSE 0 END, CASE WHEN c.seq IS NULL THEN g.crash_attempts ELSE 0 END,
+  CASE WHEN c.seq IS NULL THEN g.alone_crashes ELSE 0 END, g.started_at, CASE WHEN c.seq IS NULL THEN g.step_started_at END
+FROM gone g
+LEFT JOIN LATERAL (
+  SELECT c.next_step, c.seq FROM rkyc.checkpoint c
+  WHERE c.job_id = g.job_id AND c.branch = g.branch AND c.fence = g.fence ORDER BY c.seq DESC LIMIT 1
+) c ON true
 RETURNING job_id;
 
 -- name: promote_due_tasks

@@ -93,3 +93,8 @@ async def reclaim_tasks(
         job_ids=[row["job_id"] for row in locked],
         branches=[row["branch"] for row in locked],
     )
+
+
+async def ping(conn: Connection) -> None:
+    """Find out whether the connection still leads anywhere."""
+    await fetch(conn, _SQL["ping"])

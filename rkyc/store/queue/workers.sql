@@ -106,3 +106,6 @@ WITH dead AS (
 SELECT d.id AS worker_id, d.name AS worker, (SELECT count(*)::int FROM counted c WHERE c.worker_id = d.id) AS tasks,
   (SELECT count(*)::int FROM counted c WHERE c.worker_id = d.id AND c.crash_attempts >= 2) AS suspects
 FROM dead d;
+
+-- name: ping
+SELECT 1;

@@ -22,9 +22,15 @@ async def claim_by_cursor(conn: Connection, cursor: ClaimCursor, slots: int = 10
     )
     fences = [one.fence for one in answer.claims]
     cursor.note_claim(
-        max(fences, default=None), answer.xmin, answer.xmax, is_full=len(answer.claims) == slots
+        max(fences, default=None), answer.xmin, answer.bound, is_full=len(answer.claims) == slots
     )
     return [one.job_id for one in answer.claims]
+
+
+async def claim_until_it_moves(conn: Connection, cursor: ClaimCursor) -> None:
+    """Claim nothing until the cursor is proven; a transaction of another test's database may hold xmin back."""
+    while cursor.after == 0:
+        assert await claim_by_cursor(conn, cursor) == []
 
 
 async def test_the_oldest_are_taken_first_and_no_more_than_asked(pool: Pool) -> None:
@@ -71,8 +77,7 @@ async def test_a_late_committer_is_claimed_right_after_its_commit(pool: Pool) ->
                 assert await claim_by_cursor(conn, cursor) == [job]
             assert cursor.after == 0
         assert await claim_by_cursor(conn, cursor) == [number]
-        assert await claim_by_cursor(conn, cursor) == []
-        assert cursor.after > 0
+        await claim_until_it_moves(conn, cursor)
 
 
 async def test_more_late_committers_than_slots_are_all_claimed(pool: Pool) -> None:
@@ -101,8 +106,7 @@ async def test_a_session_that_pins_a_snapshot_does_not_hold_the_cursor_back(pool
         for _ in range(3):
             await add_job(conn, "single")
             await claim_by_cursor(conn, cursor)
-        await claim_by_cursor(conn, cursor)
-        assert cursor.after > 0
+        await claim_until_it_moves(conn, cursor)
 
 
 async def test_a_claim_that_was_rolled_back_is_found_from_the_beginning(pool: Pool) -> None:

@@ -27,6 +27,12 @@ async def state_of(conn: Connection, number: int) -> tuple[str, str | None]:
     return row["status"], row["wait_reason"]
 
 
+async def cancel(conn: Connection, number: int, reason: str | None) -> bool:
+    """Cancel as the client does: the leases are locked first."""
+    fences = [fence for _, fence in await commits.lock_leases(conn, number)]
+    return await jobs.cancel_chain(conn, job_id=number, fences=fences, reason=reason, now=NOW)
+
+
 async def put(conn: Connection, where: str) -> int:
     """Enqueue a job and bring it to a state; return its number."""
     if where == "scheduled":
@@ -44,7 +50,7 @@ async def put(conn: Connection, where: str) -> int:
     elif where == "failed":
         await commits.fail_task(conn, fail(held), seq=1, open_tasks="[]", warnings=None, worker_id=1, now=NOW)
     elif where == "cancelled":
-        await jobs.cancel_chain(conn, job_id=number, reason="no", now=NOW)
+        await cancel(conn, number, "no")
     return number
 
 
@@ -105,14 +111,14 @@ async def test_whatever_has_not_ended_is_cancelled_once(pool: Pool, where: str) 
     async with pool.connection() as conn:
         number = await put(conn, where)
         before = await dump(conn)
-        done = await jobs.cancel_chain(conn, job_id=number, reason="enough", now=NOW)
+        done = await cancel(conn, number, "enough")
         assert done is (where not in ENDED)
         if not done:
             assert await dump(conn) == before
             return
         assert await state_of(conn, number) == ("cancelled", None)
         assert await tasks_left(pool) == []
-        assert not await jobs.cancel_chain(conn, job_id=number, reason="again", now=NOW)
+        assert not await cancel(conn, number, "again")
 
 
 @pytest.mark.parametrize("where", WHERE)
@@ -136,7 +142,7 @@ async def test_a_job_that_is_started_again_goes_on_behind_its_checkpoints(pool: 
         number = await add_job(conn, "chained")
         (held,) = await claim(conn, 1)
         await commits.advance_tasks(conn, [advance(held, "s2")], worker_id=1, now=NOW)
-        await jobs.cancel_chain(conn, job_id=number, reason=None, now=NOW)
+        await cancel(conn, number, None)
         await jobs.retry_job(conn, job_id=number, now=NOW)
         (again,) = await claim(conn, 1)
         assert again.step == "s2"
