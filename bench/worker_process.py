@@ -19,7 +19,7 @@ import uvloop
 
 from bench.marks import Marks
 from bench.pipelines import build_registry
-from rkyc.app import open_app
+from rkyc.app import open_app, tune_collector
 from rkyc.config import load_settings
 from rkyc.telemetry.logs import setup_logger
 
@@ -50,6 +50,7 @@ async def serve(options: argparse.Namespace) -> None:
     async with open_app(settings, registry=registry) as app:
         worker = app.make_worker(slots=options.slots, prefetch=options.prefetch, grace_s=1.0)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
+        tune_collector()
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
         running = asyncio.create_task(worker.run())

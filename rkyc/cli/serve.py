@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from rkyc.app import load_registry, open_app
+from rkyc.app import load_registry, open_app, tune_collector
 from rkyc.cli.options import AppOption, DsnOption, make_program
 from rkyc.cli.pause import pause_in
 from rkyc.cli.processes import SuspectProcesses, end_with_parent, wait_until_unneeded
@@ -88,6 +88,7 @@ async def _serve(
             # the drain, of which /readyz tells.
             url = await stack.enter_async_context(serve_web(app, worker, host=address[0], port=address[1]))
         work = await stack.enter_async_context(working(worker))
+        tune_collector()
         ready = {"event": "ready", "url": url, "worker": worker.name, "dsn": hide_password(app.pool.dsn)}
         print(orjson.dumps({**ready, "pid": os.getpid()}).decode(), flush=True)
         await work.until()

@@ -40,7 +40,8 @@ async def saved_table(pool: Pool) -> None:
 async def test_a_killed_workers_tasks_go_on_elsewhere_within_three_seconds(
     fleet: Fleet, pool: Pool, tmp_path: Path
 ) -> None:
-    first, second = await asyncio.gather(fleet.start(), fleet.start())
+    # Fewer slots than tasks: both hold some.
+    first, second = await asyncio.gather(fleet.start(slots=10), fleet.start(slots=10))
     waits = {"call_and_pause": 3}
     await submit(pool, "calling", [make_input(tmp_path, name, waits=waits) for name in range(20)])
     await wait_entries(tmp_path, "began", 20, step="call_and_pause")
