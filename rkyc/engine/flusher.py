@@ -51,10 +51,15 @@ class Flusher:
         self._filled = asyncio.Event()
         self._conn: Connection | None = None
         self._suspicious = False
+        self._is_closed = False
 
     def submit(self, outcome: Batched) -> asyncio.Future[bool]:
         """Queue an outcome; the future gives whether its lease held, or raises OutputInvalidError."""
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        if self._is_closed:
+            # Nobody would ever answer; the lease goes to others when this process ends.
+            future.cancel()
+            return future
         self._queue.append((outcome, future))
         self._filled.set()
         return future
@@ -65,7 +70,7 @@ class Flusher:
         return len(self._queue)
 
     async def run(self) -> None:
-        """Write until cancelled; whatever is queued then stays unwritten."""
+        """Write until cancelled; whatever is queued then stays unwritten, and its futures are cancelled."""
         try:
             while True:
                 await self._filled.wait()
@@ -82,6 +87,11 @@ class Flusher:
                     self._filled.set()
                     self._suspicious = True
                     raise
+        except asyncio.CancelledError:
+            self._is_closed = True
+            for _, future in self._queue:
+                future.cancel()
+            raise
         finally:
             if self._conn is not None:
                 self._conn.terminate()

@@ -291,7 +291,18 @@ class Worker:
                 execution.cancel("drain")
             await asyncio.sleep(0.05)
         if self.busy:
-            _log.warning(events.STEP_TIMED_OUT, worker=self.name, left=self.busy)
+            _log.warning(events.STEP_STUBBORN, worker=self.name, left=self.busy)
+            await self._leave_stubborn()
+
+    async def _leave_stubborn(self) -> None:
+        """Give back what ignores its cancel: its late outcome is refused, and nobody is charged."""
+        left = [e.claim for e in self._executor.executions.values() if not e.is_committing]
+        try:
+            async with asyncio.timeout(CANCEL_PATIENCE_S):
+                await asyncio.gather(*map(self._executor.give_back, left))
+        except TimeoutError:
+            # The database is away too: the others see that this worker is gone.
+            pass
 
     async def _wait_for_tasks(self) -> None:
         while running := [e.task for e in self._executor.executions.values() if e.task is not None]:

@@ -1,0 +1,20 @@
+"""Jobs that wait past their deadline: who they are, and their end."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from rkyc.store.pool import Connection, Record, fetch
+from rkyc.store.statements import load
+
+_SQL = load(__file__)
+
+
+async def find_expired_jobs(conn: Connection, since: datetime | None) -> list[Record]:
+    """Return (id, uuid, pipeline) of at most 100 waiting jobs whose deadline passed after `since`."""
+    return await fetch(conn, _SQL["find_expired_jobs"], since=since)
+
+
+async def expire_job(conn: Connection, job_id: int, *, open_tasks: str, message: str) -> bool:
+    """End a job as failed; `open_tasks` is the JSON list of its tasks, swept in this transaction."""
+    return bool(await fetch(conn, _SQL["expire_job"], job_id=job_id, open_tasks=open_tasks, message=message))
