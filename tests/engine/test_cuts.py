@@ -78,7 +78,7 @@ async def test_one_cut_commit(
     assert len(await query(pool, "SELECT FROM public.saved")) == (name == "keeping")
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(6))
 async def test_many_jobs_under_random_cuts_do_each_step_once(
     dsn: str, pool: Pool, tmp_path: Path, folder: Path, seed: int
 ) -> None:

@@ -138,8 +138,8 @@ class _Connection:
         try:
             while data := await self._server_reader.read(65536):
                 if self._awaits is not None:
-                    # ReadyForQuery, idle: the statement and its transaction are over.
-                    if data.endswith(b"Z\0\0\0\5I"):
+                    # ReadyForQuery, in whatever state: the statement is over.
+                    if data[-6:-1] == b"Z\0\0\0\5":
                         break
                     continue
                 self._client.write(data)
