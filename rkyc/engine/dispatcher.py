@@ -64,6 +64,8 @@ class Dispatcher:
         # Claimed beyond the free slots (prefetch), not started yet.
         self._held_back: deque[Claim] = deque()
         self._woken = asyncio.Event()
+        # Where a claim may find something; after a full claim that is everywhere.
+        self._lanes_to_look_at: set[str] = set()
         self._has_backlog = False
         self._has_parked = False
         self._has_orphans = False
@@ -73,8 +75,9 @@ class Dispatcher:
         # Held while a claim is under way: what it takes must be started or given back.
         self._claiming = asyncio.Lock()
 
-    def wake(self) -> None:
-        """There may be tasks to claim."""
+    def wake(self, lane: str | None = None) -> None:
+        """There may be tasks to claim: in one lane, or anywhere."""
+        self._lanes_to_look_at |= {lane} if lane is not None else set(self._lanes)
         self._woken.set()
 
     def note_parked(self) -> None:
@@ -152,8 +155,14 @@ class Dispatcher:
             return
         if self._has_parked and self._free() > 0:
             await self._claim_parked(conn)
+        lanes = (
+            self._lanes
+            if self._has_backlog
+            else [lane for lane in self._lanes if lane in self._lanes_to_look_at]
+        )
+        self._lanes_to_look_at = set()
         self._has_backlog = False
-        for lane in await self._order_lanes(conn):
+        for lane in await self._order_lanes(conn, lanes or self._lanes):
             free = self._free()
             if free <= 0:
                 # What is behind was not looked at: assume there is more.
@@ -175,17 +184,17 @@ class Dispatcher:
             if len(answer.claims) == free:
                 self._has_backlog = True
 
-    async def _order_lanes(self, conn: Connection) -> list[str]:
+    async def _order_lanes(self, conn: Connection, lanes: list[str]) -> list[str]:
         now = time.monotonic()
         if now - self._swept_at > SWEEP_S:
             self._swept_at = now
             for cursor in self._cursors.values():
                 cursor.reset()
         self._rounds += 1
-        if self._rounds % FAIR_ROUND or len(self._lanes) == 1:
-            return self._lanes
-        oldest = await tasks.find_oldest_lane(conn, self._lanes)
-        return self._lanes if oldest is None else [oldest, *(lane for lane in self._lanes if lane != oldest)]
+        if self._rounds % FAIR_ROUND or len(lanes) == 1:
+            return lanes
+        oldest = await tasks.find_oldest_lane(conn, lanes)
+        return lanes if oldest is None else [oldest, *(lane for lane in lanes if lane != oldest)]
 
     def _take(self, claims: Sequence[Claim]) -> None:
         for claim in claims:

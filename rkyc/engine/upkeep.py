@@ -128,10 +128,11 @@ class Upkeep:
         for lane in lanes:
             self._notices.wake_lane(lane)
 
-    def note_activity(self) -> None:
-        """Somebody may hold tasks now, or in a moment: watch until nobody does."""
-        self._others_run = True
+    def note_activity(self) -> bool:
+        """Somebody may hold tasks now, or in a moment: watch until nobody does; True: it was not watching."""
+        was_idle, self._others_run = not self._others_run, True
         self._active_at = time.monotonic()
+        return was_idle
 
     async def reconcile(self) -> None:
         """Stop the tasks whose leases are gone: reclaimed while this process was away, or cancelled."""

@@ -38,6 +38,8 @@ from rkyc.telemetry.metrics import Metrics
 _log = get_logger(__name__)
 # How long cancelled bodies get to end at a drain before the process leaves them. Seconds.
 CANCEL_PATIENCE_S = 5.0
+# How long after a notice an idle worker begins to watch the others. Seconds.
+WATCH_DELAY_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,12 +259,13 @@ class Worker:
             if text[7:].isdecimal() and self._upkeep.note_end(int(text[7:])):
                 self._beat_loop.wake()
             return
-        self._upkeep.note_activity()
-        self._watch_loop.wake()
+        if self._upkeep.note_activity():
+            # Not at once: the claim comes first.
+            asyncio.get_running_loop().call_later(WATCH_DELAY_S, self._watch_loop.wake)
         if text in ("due", "parked"):
             self._beat_loop.wake()
         elif text == "*" or text in self.lanes:
-            self._dispatcher.wake()
+            self._dispatcher.wake(None if text == "*" else text)
 
     async def _return(self) -> None:
         """The presence stands again: what was lost meanwhile must stop, what came must start."""

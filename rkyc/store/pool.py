@@ -145,7 +145,9 @@ class Pool:
             "statement_cache_size": statement_cache_size,
             "server_settings": {"application_name": application_name},
         }
-        pool = asyncpg.create_pool(min_size=0, max_size=size_max, init=_check_version, **settings)
+        pool = asyncpg.create_pool(
+            min_size=0, max_size=size_max, init=_check_version, reset=_keep_session, **settings
+        )
         self = cls(pool, dsn, settings)
         with translate_connect_errors(dsn):
             await pool
@@ -210,6 +212,13 @@ class Pool:
             await asyncio.wait_for(self._pool.close(), 5)
         except _CANNOT_CONNECT:  # a time-out is an OSError too
             self._pool.terminate()
+
+
+async def _keep_session(conn: Connection) -> None:
+    """Send nothing when a connection comes back: the driver's RESET ALL would double the cost of short work.
+
+    Nothing here sets session state, and a transaction that was left open is rolled back before this.
+    """
 
 
 class OwnConnection:

@@ -131,4 +131,5 @@ FROM gone g CROSS JOIN LATERAL jsonb_array_elements(g.open_tasks) t
 RETURNING lane;
 
 -- name: notify
-SELECT pg_notify(:channel, p) FROM unnest(:payloads::text[]) p;
+-- A hint need not be durable: its commit does not wait for the disk.
+SELECT set_config('synchronous_commit', 'off', true), pg_notify(:channel, p) FROM unnest(:payloads::text[]) p;
