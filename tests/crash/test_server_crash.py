@@ -68,7 +68,8 @@ async def test_who_dies_after_a_crash_of_the_server_is_missed_all_the_same(
         killed_at = time.monotonic()
         await first.kill()
         await wait_entries(tmp_path, "began", 20 + len(held))
-        assert time.monotonic() - killed_at <= 3.0
+        # Not 12 s: a presence that was seen after the crash is judged at once.
+        assert time.monotonic() - killed_at <= 6.0
 
 
 async def _has_returned(member: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -55,6 +56,30 @@ async def test_two_hundred_tasks_outlive_a_fault_of_an_external_server(
 ) -> None:
     async with open_fleet(tmp_path, dsn=server.dsn) as fleet:
         await run_through(fleet, server, tmp_path, fault, number=JOBS, wait_s=20)
+
+
+async def test_the_tasks_of_a_killed_worker_go_on_within_three_seconds(
+    fleet: Fleet, pool: Pool, tmp_path: Path
+) -> None:
+    took = []
+    for kill in range(5):
+        half = JOBS // 2
+        first, _ = await asyncio.gather(fleet.start(slots=half), fleet.start(slots=half))
+        folder = tmp_path / str(kill)
+        folder.mkdir()
+        await submit(pool, "single", [make_input(folder, name, wait=6) for name in range(JOBS)])
+        await wait_entries(folder, "began", JOBS)
+        assert sum(one.pid == first.pid for one in entries(folder)) == half
+        # A third one, since the second has no slot free.
+        await fleet.start()
+        killed_at = time.monotonic()
+        await first.kill()
+        await wait_entries(folder, "began", JOBS + half)
+        took.append(time.monotonic() - killed_at)
+        await wait_all_ended(pool, JOBS * (kill + 1), timeout_s=60)
+        await fleet.stop()
+    print("seconds from kill -9 to the last task that runs again:", sorted(round(one, 2) for one in took))
+    assert max(took) <= 3.0
 
 
 async def test_one_killer_among_two_hundred_jobs_of_sixty_steps(
