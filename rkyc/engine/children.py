@@ -47,7 +47,7 @@ class ChildProcesses:
         """
         request = pickle.dumps((fn, args))
         async with self._slots:
-            child = self._idle.pop() if self._idle else await _start_child()
+            child = self._take_idle() or await _start_child()
             try:
                 answer = await _exchange(child, request)
             except BaseException:
@@ -62,6 +62,14 @@ class ChildProcesses:
             raise value
         result: T = value
         return result
+
+    def _take_idle(self) -> asyncio.subprocess.Process | None:
+        """Return an idle child that still lives, if there is one."""
+        while self._idle:
+            child = self._idle.pop()
+            if child.returncode is None:
+                return child
+        return None
 
     async def close(self) -> None:
         """Kill the idle children; running ones end with their calls."""
@@ -99,7 +107,8 @@ async def _exchange(child: asyncio.subprocess.Process, request: bytes) -> bytes:
         await child.stdin.drain()
         (size,) = _SIZE.unpack(await child.stdout.readexactly(_SIZE.size))
         return await child.stdout.readexactly(size)
-    except (asyncio.IncompleteReadError, BrokenPipeError, ConnectionResetError) as error:
+    except (asyncio.IncompleteReadError, OSError, RuntimeError) as error:
+        # RuntimeError is what uvloop says of a pipe that is closed already.
         code = await child.wait()
         cause = f"signal {-code}" if code < 0 else f"exit code {code}"
         raise ChildProcessDiedError(

@@ -7,6 +7,7 @@ millisecond of linger and one round trip.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -37,13 +38,11 @@ class StepJournal:
         # A first attempt has nothing to remember: no read.
         self._known: dict[str, str | None] | None = {} if is_first else None
         self._uses: dict[str, int] = {}
+        self._keys: set[str] = set()
 
     async def call(self, name: str, fn: Callable[[], Awaitable[T]], returns: type[T] | None) -> T:
         """Return the remembered answer, or do the call and remember it."""
-        self._uses[name] = self._uses.get(name, 0) + 1
-        key = (
-            name[:NAME_CHARS_MAX] if self._uses[name] == 1 else f"{name[:NAME_CHARS_MAX]}#{self._uses[name]}"
-        )
+        key = self._take_key(name)
         if self._known is None:
             async with self._pool.connection() as conn:
                 self._known = await journal.read_answers(
@@ -59,6 +58,17 @@ class StepJournal:
         if not await self._flusher.submit(answer):
             raise LeaseLostError(f"job {self._claim.uuid}: the lease was lost while {name} was under way")
         return value
+
+    def _take_key(self, name: str) -> str:
+        """Return a key that no other call of this attempt has; the same one in every attempt."""
+        if len(name) > NAME_CHARS_MAX:
+            name = f"{name[: NAME_CHARS_MAX - 33]}~{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+        number = self._uses.get(name, 0) + 1
+        while (key := name if number == 1 else f"{name}#{number}") in self._keys:
+            number += 1
+        self._uses[name] = number
+        self._keys.add(key)
+        return key
 
     def _answer(self, key: str, text: str, ms: int) -> Answer:
         """Read off what the call cost, where its answer says so (`provider`, `model`, `usage`)."""
