@@ -6,6 +6,7 @@ It calls, and decides nothing: what becomes of a job is in `flow`, the moves are
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import time
@@ -19,7 +20,9 @@ from rkyc.errors import (
     ConfigError,
     ConflictError,
     DatabaseConnectionError,
+    InvalidInputError,
     NotFoundError,
+    OutputInvalidError,
     PayloadTooLargeError,
     RkycError,
     UnknownLaneError,
@@ -130,7 +133,9 @@ class Client:
             idempotency_key,
         )
         if conn is not None:
-            submitted, wake = await self._submit(conn, new, input, text)
+            # A refusal must not leave its key behind in a transaction that the caller commits all the same.
+            async with conn.transaction() if idempotency_key is not None else contextlib.nullcontext():
+                submitted, wake = await self._submit(conn, new, input, text)
             # There is no "after commit" here: Postgres sends it when the caller's transaction commits.
             await jobs.notify(conn, jobs.WAKE_CHANNEL, [wake])
             return submitted
@@ -344,7 +349,10 @@ def _new_id() -> UUID:
 
 
 def _encode_input(value: Any) -> str:
-    text = payload.encode(value)
+    try:
+        text = payload.encode(value)
+    except OutputInvalidError as error:
+        raise InvalidInputError(f"the job's input can't be stored: {error}") from error
     if len(text) > INPUT_BYTES_MAX:
         raise PayloadTooLargeError(
             f"the input has {len(text)} bytes, at most {INPUT_BYTES_MAX} are taken: store it as a blob and pass its sha256"

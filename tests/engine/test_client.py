@@ -1,0 +1,212 @@
+"""Submitting: inside the caller's transaction, once per key, in bulk; and how soon it starts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rkyc.engine.client import Client
+from rkyc.engine.upkeep import UpkeepOptions
+from rkyc.errors import (
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    PayloadTooLargeError,
+    UnknownPipelineError,
+    WorkerBaseException,
+)
+from rkyc.store.pool import Pool
+from tests.support.crashes import entries, make_input, wait_entries
+from tests.support.engine import announce, query, serve, wait_all_ended, wait_for, wait_status
+from tests.support.probes import registry
+
+pytestmark = pytest.mark.anyio
+# As in production: what starts quickly here was not found by a quick poll.
+SLOW = UpkeepOptions()
+
+
+@pytest.fixture
+async def client(pool: Pool) -> Client:
+    await announce(pool, *registry)
+    return Client(pool=pool)
+
+
+async def count_rows(pool: Pool, table: str) -> int:
+    (row,) = await query(pool, f"SELECT count(*) AS n FROM rkyc.{table}")
+    return int(row["n"])
+
+
+async def test_a_job_of_a_transaction_that_rolls_back_never_was(client: Client, pool: Pool) -> None:
+    async with pool.connection() as conn:
+        transaction = conn.transaction()
+        await transaction.start()
+        await client.enqueue("single", {}, conn=conn, idempotency_key="k")
+        await transaction.rollback()
+    for table in ("job", "ready", "idempotency"):
+        assert await count_rows(pool, table) == 0
+
+
+async def test_a_job_of_a_transaction_starts_at_its_commit(
+    client: Client, dsn: str, pool: Pool, tmp_path: Path
+) -> None:
+    async with serve(dsn, registry=registry, upkeep=SLOW), pool.connection() as conn:
+        transaction = conn.transaction()
+        await transaction.start()
+        job_id = await client.enqueue("single", make_input(tmp_path, "late"), conn=conn)
+        # The claims of these pass over it.
+        await client.enqueue_many("single", [make_input(tmp_path, number) for number in range(30)])
+        await wait_entries(tmp_path, "ended", 30)
+        assert not [one for one in entries(tmp_path) if one.job == "late"]
+        await transaction.commit()
+        await wait_status(pool, job_id, "completed", timeout_s=1.5)
+
+
+@pytest.mark.parametrize("way", ["client", "sql"])
+async def test_of_twenty_submits_at_once_with_one_key_one_is_new(
+    client: Client, pool: Pool, way: str
+) -> None:
+    async def submit() -> Any:
+        if way == "client":
+            return (await client.submit("single", {"n": 1}, idempotency_key="k")).job_id
+        return (await query(pool, "SELECT rkyc.enqueue('single', '{\"n\": 1}', idempotency_key => 'k')"))[0][
+            0
+        ]
+
+    ids = await asyncio.gather(*(submit() for _ in range(20)))
+    assert len(set(ids)) == 1
+    assert await count_rows(pool, "job") == await count_rows(pool, "ready") == 1
+
+
+async def test_the_same_key_for_another_request_is_a_conflict(client: Client, pool: Pool) -> None:
+    first = await client.submit("single", {"a": 1, "b": [2]}, idempotency_key="k")
+    again = await client.submit("single", {"b": [2], "a": 1}, idempotency_key="k")
+    assert (first.is_new, again.is_new, again.job_id) == (True, False, first.job_id)
+    for pipeline, given in (("single", {"a": 2}), ("chained", {"a": 1, "b": [2]})):
+        with pytest.raises(ConflictError, match="'k'"):
+            await client.submit(pipeline, given, idempotency_key="k")
+    assert await count_rows(pool, "job") == 1
+
+
+async def test_a_refused_submit_leaves_its_key_free_inside_the_callers_transaction(
+    client: Client, pool: Pool
+) -> None:
+    async with pool.transaction() as conn:
+        with pytest.raises(UnknownPipelineError):
+            await client.submit("nobody", {}, idempotency_key="k", conn=conn)
+    assert await count_rows(pool, "idempotency") == 0
+    assert (await client.submit("single", {}, idempotency_key="k")).is_new
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ({"t": "a\0b"}, InvalidInputError),
+        ({"t": "\ud800"}, InvalidInputError),
+        ({"n": float("nan")}, InvalidInputError),
+        ({"o": object()}, InvalidInputError),
+        ({"t": "x" * 16_000_001}, PayloadTooLargeError),
+    ],
+)
+async def test_an_input_that_can_not_be_stored_is_refused_at_the_call(
+    client: Client, pool: Pool, given: Any, error: type[Exception]
+) -> None:
+    for key in (None, "k"):
+        with pytest.raises(error):
+            await client.submit("single", given, idempotency_key=key)
+    with pytest.raises(error):
+        await client.enqueue_many("single", [{}, given])
+    assert await count_rows(pool, "job") == 0
+
+
+async def test_many_jobs_keep_their_order_and_run(
+    client: Client, dsn: str, pool: Pool, tmp_path: Path
+) -> None:
+    ids = await client.enqueue_many("single", [make_input(tmp_path, number) for number in range(2500)])
+    rows = await query(pool, "SELECT uuid, (input ->> 'job')::int AS n FROM rkyc.job ORDER BY id")
+    assert [row["uuid"] for row in rows] == ids
+    assert [row["n"] for row in rows] == list(range(2500))
+    async with serve(dsn, registry=registry, slots=200):
+        assert await wait_all_ended(pool, 2500) == {"completed": 2500}
+
+
+async def test_nothing_enqueued_is_nothing_done(client: Client, pool: Pool) -> None:
+    assert await client.enqueue_many("single", []) == []
+    with pytest.raises(UnknownPipelineError):
+        await client.enqueue_many("nobody", [{}])
+
+
+async def test_an_idle_worker_starts_what_is_submitted_at_once(
+    client: Client, dsn: str, pool: Pool, tmp_path: Path
+) -> None:
+    async with serve(dsn, registry=registry, upkeep=SLOW):
+        took = []
+        for number in range(20):
+            began = time.monotonic()
+            job_id = await client.enqueue("single", make_input(tmp_path, number))
+            await client.result(job_id, timeout_s=2)
+            took.append(time.monotonic() - began)
+        rows = await query(
+            pool, "SELECT rkyc.enqueue('single', $1::text::jsonb)", '{"ledger": "/dev/null", "job": "x"}'
+        )
+        await wait_status(pool, rows[0][0], "completed", timeout_s=2)
+    assert sorted(took)[10] < 0.5
+
+
+@pytest.mark.parametrize("way", ["client", "sql"])
+async def test_a_job_for_soon_starts_when_it_is_due_and_not_at_the_next_poll(
+    client: Client, dsn: str, pool: Pool, tmp_path: Path, way: str
+) -> None:
+    async with serve(dsn, registry=registry, upkeep=SLOW):
+        # The beat has just looked: its next look of itself is seconds away.
+        await wait_status(pool, await client.enqueue("single", make_input(tmp_path, "first")))
+        (now,) = await query(
+            pool, "SELECT clock_timestamp() + interval '0.5 s' AS due, clock_timestamp() AS at"
+        )
+        if way == "client":
+            job_id = await client.enqueue("single", make_input(tmp_path, "due"), run_at=now["due"])
+        else:
+            sql = "SELECT rkyc.enqueue('single', $1::text::jsonb, run_at => $2)"
+            text = f'{{"ledger": "{tmp_path / "ledger"}", "job": "due"}}'
+            job_id = (await query(pool, sql, text, now["due"]))[0][0]
+        row = await wait_status(pool, job_id, "completed", timeout_s=2.5)
+    assert 0.5 <= (row["started_at"] - now["at"]).total_seconds() < 1.5
+
+
+async def test_a_result_is_waited_for_and_a_failure_raised(client: Client, dsn: str, tmp_path: Path) -> None:
+    async with serve(dsn, registry=registry):
+        good = await client.enqueue("single", make_input(tmp_path, "good"))
+        assert await client.result(good, timeout_s=5) == {"step": "only", "job": "good"}
+        bad = await client.enqueue("failing", make_input(tmp_path, "bad", permanent=True))
+        with pytest.raises(WorkerBaseException, match="meant to fail") as caught:
+            await client.result(bad, timeout_s=5)
+        assert caught.value.details == {"error_code": "PERMANENT", "status": "failed"}
+        slow = await client.enqueue("single", make_input(tmp_path, "slow", wait=30))
+        with pytest.raises(TimeoutError):
+            await client.result(slow, timeout_s=0.1)
+        with pytest.raises(NotFoundError):
+            await client.result(good.__class__(int=7), timeout_s=1)
+        await client.cancel(slow)
+
+
+async def test_a_task_that_came_back_under_the_cursor_is_found_all_the_same(
+    client: Client, dsn: str, pool: Pool, tmp_path: Path
+) -> None:
+    """As after a claim that was rolled back when the cursor had passed its number."""
+    async with serve(dsn, registry=registry):
+        for number in range(3):
+            await wait_status(pool, await client.enqueue("single", make_input(tmp_path, number)))
+        await query(
+            pool,
+            """WITH j AS (INSERT INTO rkyc.job (uuid, pipeline, version, lane, input, created_at)
+                          SELECT gen_random_uuid(), 'single', 1, 'default', input, now() FROM rkyc.job LIMIT 1 RETURNING id)
+               INSERT INTO rkyc.ready (lane, seq, job_id, step) SELECT 'default', 1, id, 'only' FROM j""",
+        )
+
+        async def found() -> bool:
+            return await count_rows(pool, "history") == 4
+
+        await wait_for(found, timeout_s=12)
