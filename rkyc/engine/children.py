@@ -9,6 +9,7 @@ child that dies takes nothing with it but its call.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import pickle
@@ -47,12 +48,7 @@ class ChildProcesses:
         """
         request = pickle.dumps((fn, args))
         async with self._slots:
-            child = self._take_idle() or await _start_child()
-            try:
-                answer = await _exchange(child, request)
-            except BaseException:
-                await _kill(child)
-                raise
+            answer, child = await self._ask(request)
             if self._is_closed or len(self._idle) >= _IDLE_MAX:
                 await _kill(child)
             else:
@@ -62,6 +58,18 @@ class ChildProcesses:
             raise value
         result: T = value
         return result
+
+    async def _ask(self, request: bytes) -> tuple[bytes, asyncio.subprocess.Process]:
+        """Return a child's answer, and the child.
+
+        An idle child may have been killed a moment ago, and nobody was told yet: then a new one is asked.
+        """
+        idle = self._take_idle()
+        if idle is not None:
+            with contextlib.suppress(ChildProcessDiedError):
+                return await _exchange_or_kill(idle, request), idle
+        child = await _start_child()
+        return await _exchange_or_kill(child, request), child
 
     def _take_idle(self) -> asyncio.subprocess.Process | None:
         """Return an idle child that still lives, if there is one."""
@@ -114,6 +122,14 @@ async def _exchange(child: asyncio.subprocess.Process, request: bytes) -> bytes:
         raise ChildProcessDiedError(
             f"the child process ended without an answer ({cause})", {"returncode": code}
         ) from error
+
+
+async def _exchange_or_kill(child: asyncio.subprocess.Process, request: bytes) -> bytes:
+    try:
+        return await _exchange(child, request)
+    except BaseException:
+        await _kill(child)
+        raise
 
 
 async def _kill(child: asyncio.subprocess.Process) -> None:
