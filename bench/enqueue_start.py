@@ -1,134 +1,83 @@
-"""How soon does an enqueued job start on an idle system, and how fast can jobs be enqueued?
+"""How soon does an enqueued job start on an idle system?
 
-Latency: from before the call of `enqueue` to the first line of the body in another process, one job
-at a time, at random moments. Rates: one producer that calls again and again, and the bulk call.
+From before the call of `enqueue` to the first line of the body in another process, one job at a time,
+at random moments. The worker hears of the job by NOTIFY; `poll_only` measures it without.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from bench import bare
-from bench.backlog import Backlog, enqueue, insert_bare
-from bench.harness import Bench, Connection, command, run_case, wait_until
-from bench.measure import Measure, Sample, measure_in_turn, pick_quantile
-from rkyc.engine.client import Client
+from bench.harness import Bench, Process, command, run_case, wait_until
+from bench.marks import Marks
+from bench.measure import Measure, Sample, measure_in_turn, of_detail, pick_quantile
 
 PROBES = 150
 # The first ones are not counted: they prepare statements.
 PROBES_FIRST = 10
 # Seconds between a start and the next probe: longer than any round of the worker.
 PAUSE_S = (0.02, 0.05)
-SINGLES = 1_000
-BULK = 50_000
 
 
 async def measure(bench: Bench) -> list[Measure]:
-    """Return the latency's median and 99th percentile, and the two rates."""
-
-    async def wait_by_rkyc() -> Sample:
-        async with bench.rkyc_database() as (dsn, client):
-            return await _probe(
-                bench, dsn, "bench.worker_process", lambda n: client.enqueue("probe", {"n": n})
-            )
-
-    async def wait_by_bare_sql() -> Sample:
-        async with bench.bare_database() as (dsn, conn):
-            statement = await conn.prepare(bare.SQL["enqueue_task"].text)
-            return await _probe(
-                bench, dsn, "bench.bare", lambda n: statement.fetch(f'{{"n": {n}}}'), trace=True
-            )
-
-    starts = await measure_in_turn(bench.runs, {"rkyc": wait_by_rkyc, "bare": wait_by_bare_sql})
-    rates = await measure_in_turn(
-        bench.runs,
-        {
-            "single": lambda: _rate_single(bench),
-            "single bare": lambda: _rate_single_bare(bench),
-            "bulk": lambda: _rate_bulk(bench),
-            "bulk bare": lambda: _rate_bulk_bare(bench),
-        },
+    """Return the latency's median and 99th percentile."""
+    starts = await measure_in_turn(
+        bench.runs, {"rkyc": lambda: _by_rkyc(bench), "bare": lambda: _by_bare_sql(bench)}
     )
-    late = {
-        side: [Sample(sample.details["p99_ms"]) for sample in samples] for side, samples in starts.items()
-    }
+    late = {side: of_detail(samples, "p99_ms") for side, samples in starts.items()}
     soon = {side: [Sample(sample.value) for sample in samples] for side, samples in starts.items()}
     return [
         Measure("enqueue to start, p50", "ms", soon["rkyc"], soon["bare"], more_is_better=False),
         Measure("enqueue to start, p99", "ms", late["rkyc"], late["bare"], more_is_better=False),
-        Measure("enqueue, one by one", "jobs/s", rates["single"], rates["single bare"]),
-        Measure("enqueue, in bulk", "jobs/s", rates["bulk"], rates["bulk bare"]),
     ]
 
 
-async def _probe(
-    bench: Bench, dsn: str, module: str, send: Callable[[int], Awaitable[object]], *, trace: bool = False
-) -> Sample:
-    """Enqueue one job after the other and see when each starts; return p50, and p99 as detail (ms)."""
+async def _by_rkyc(bench: Bench) -> Sample:
     marks = bench.make_marks(PROBES)
-    flags = ["--trace"] if trace else []
-    waits = []
-    async with bench.processes([[*command(module, dsn=dsn, marks=marks.path), *flags]]) as (worker,):
-        worker.open_gate()
-        await worker.expect("serving")
-        for n in range(PROBES):
-            sent_at = time.monotonic()
-            await send(n)
-            await wait_until(lambda n=n: marks.get(n) > 0, what=f"probe {n} started")  # type: ignore[misc]
-            waits.append((marks.get(n) - sent_at) * 1e3)
-            await asyncio.sleep(random.uniform(*PAUSE_S))
+    async with (
+        bench.rkyc_database() as (dsn, client),
+        bench.processes([command("bench.worker_process", dsn=dsn, marks=marks.path)]) as (worker,),
+    ):
+        return await _measure_starts(worker, marks, lambda n: client.enqueue("probe", {"n": n}))
+
+
+async def _by_bare_sql(bench: Bench) -> Sample:
+    marks = bench.make_marks(PROBES)
+    async with bench.bare_database() as (dsn, conn):
+        statement = await conn.prepare(bare.SQL["enqueue_task"].text)
+        line = [*command("bench.bare", dsn=dsn, marks=marks.path), "--trace"]
+        async with bench.processes([line]) as (worker,):
+            return await _measure_starts(worker, marks, lambda n: statement.fetch(f'{{"n": {n}}}'))
+
+
+async def _measure_starts(worker: Process, marks: Marks, send: Callable[[int], Awaitable[object]]) -> Sample:
+    worker.open_gate()
+    await worker.expect("serving")
+    waits = await probe(marks, send, range(PROBES), pause_s=PAUSE_S)
     counted = waits[PROBES_FIRST:]
     return Sample(pick_quantile(counted, 0.5), {"p99_ms": pick_quantile(counted, 0.99)})
 
 
-async def _rate_single(bench: Bench) -> Sample:
-    async with _rkyc(bench) as client:
-        began = time.monotonic()
-        for n in range(SINGLES):
-            await client.enqueue("noop", {"n": n})
-        return Sample(SINGLES / (time.monotonic() - began))
-
-
-async def _rate_single_bare(bench: Bench) -> Sample:
-    async with _bare(bench) as conn:
-        statement = await conn.prepare(bare.SQL["insert_tasks"].text)
-        began = time.monotonic()
-        for n in range(SINGLES):
-            await statement.fetch([f'{{"n": {n}}}'])
-        return Sample(SINGLES / (time.monotonic() - began))
-
-
-async def _rate_bulk(bench: Bench) -> Sample:
-    async with _rkyc(bench) as client:
-        began = time.monotonic()
-        await enqueue(client, Backlog("noop", BULK, 1))
-        return Sample(BULK / (time.monotonic() - began))
-
-
-async def _rate_bulk_bare(bench: Bench) -> Sample:
-    async with _bare(bench) as conn:
-        began = time.monotonic()
-        await insert_bare(conn, BULK)
-        return Sample(BULK / (time.monotonic() - began))
-
-
-@contextlib.asynccontextmanager
-async def _rkyc(bench: Bench) -> AsyncIterator[Client]:
-    """A fresh database, warm: its statements are prepared."""
-    async with bench.rkyc_database() as (_, client):
-        await enqueue(client, Backlog("noop", 1000, 1))
-        yield client
-
-
-@contextlib.asynccontextmanager
-async def _bare(bench: Bench) -> AsyncIterator[Connection]:
-    async with bench.bare_database() as (_, conn):
-        await insert_bare(conn, 1000)
-        yield conn
+async def probe(
+    marks: Marks,
+    send: Callable[[int], Awaitable[object]],
+    numbers: Sequence[int],
+    *,
+    pause_s: tuple[float, float],
+) -> list[float]:
+    """Enqueue one job after the other and see when each starts; return the waits in ms."""
+    waits = []
+    for n in numbers:
+        sent_at = time.monotonic()
+        await send(n)
+        await wait_until(lambda n=n: marks.get(n) > 0, what=f"probe {n} started")  # type: ignore[misc]
+        waits.append((marks.get(n) - sent_at) * 1e3)
+        await asyncio.sleep(random.uniform(*pause_s))
+    return waits
 
 
 if __name__ == "__main__":

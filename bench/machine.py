@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import os
 import platform
+import statistics
 import subprocess
+import tempfile
+import time
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -25,10 +28,16 @@ _SETTINGS = (
     "wal_sync_method",
     "wal_level",
     "shared_buffers",
+    "wal_buffers",
     "max_wal_size",
+    "checkpoint_timeout",
+    "max_connections",
     "autovacuum",
     "jit",
+    "shared_preload_libraries",
 )
+_BLOCK = bytes(8192)
+_SYNCS = 200
 
 
 def cpu_s(pid: int) -> float:
@@ -45,10 +54,24 @@ def server_cpu_s(postmaster: int | None) -> float:
 
 def peak_rss_mb(pid: int) -> float:
     """Return the most memory that a live process ever had, in MB."""
-    for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    return 0.0
+    return _status_mb(pid, "VmHWM:")
+
+
+def rss_mb(pid: int) -> float:
+    """Return the resident memory of a live process, in MB."""
+    return _status_mb(pid, "VmRSS:")
+
+
+def measure_sync_ms(folder: Path) -> float:
+    """Return how long the folder's disk needs to keep one block, in ms (median): a commit can't take less."""
+    times = []
+    with tempfile.TemporaryFile(dir=folder) as file:
+        for _ in range(_SYNCS):
+            began = time.monotonic()
+            os.pwrite(file.fileno(), _BLOCK, 0)
+            os.fdatasync(file.fileno())
+            times.append((time.monotonic() - began) * 1e3)
+    return round(statistics.median(times), 4)
 
 
 async def find_postmaster(conn: Connection) -> int | None:
@@ -86,6 +109,13 @@ def describe_commit() -> str:
         )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+
+
+def _status_mb(pid: int, field: str) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) / 1024
+    return 0.0
 
 
 def _git(*arguments: str) -> str:

@@ -51,9 +51,13 @@ class Marks:
         """Return when the process set the cell, or 0.0."""
         return self._values[process * self._region + _HEAD + cell]
 
+    def count(self, process: int) -> int:
+        """Return how many bodies have begun in one process."""
+        return int(self._values[process * self._region + _COUNT])
+
     def total(self) -> int:
         """Return how many bodies have begun in all processes."""
-        return int(sum(self._values[number * self._region + _COUNT] for number in range(PROCESSES_MAX)))
+        return sum(self.count(number) for number in range(PROCESSES_MAX))
 
     def first_at(self) -> float:
         """Return when the first body of any process began, or 0.0."""

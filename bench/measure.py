@@ -38,6 +38,11 @@ class Measure:
         return statistics.median(sample.value for sample in self.samples)
 
     @property
+    def ratio(self) -> float | None:
+        """The median of the ratios; None without a baseline."""
+        return statistics.median(self.ratios) if self.baseline else None
+
+    @property
     def ratios(self) -> list[float]:
         """One per round: how fast it was relative to the baseline."""
         pairs = zip(self.samples, self.baseline, strict=bool(self.baseline))
@@ -46,7 +51,7 @@ class Measure:
 
     def describe(self) -> str:
         """Return the measure as one line for people."""
-        text = f"{self.name}: {_spread([s.value for s in self.samples])} {self.unit}"
+        text = f"{self.name}: {_spread([s.value for s in self.samples])} {self.unit}".rstrip()
         if self.baseline:
             text += (
                 f"; {self.against} {_spread([s.value for s in self.baseline])}, ratio {_spread(self.ratios)}"
@@ -58,8 +63,8 @@ class Measure:
 
     def columns(self) -> tuple[str, str, str]:
         """Return the medians of both sides and of the ratios, as cells of a table."""
-        bare = number(statistics.median(s.value for s in self.baseline)) if self.baseline else ""
-        ratio = number(statistics.median(self.ratios)) if self.baseline else ""
+        bare = number(statistics.median([s.value for s in self.baseline])) if self.baseline else ""
+        ratio = number(self.ratio) if self.ratio is not None else ""
         return f"{number(self.median)} {self.unit}", bare, ratio
 
     def as_json(self) -> dict[str, Any]:
@@ -86,6 +91,11 @@ async def measure_in_turn(
             if number_of_round >= 0:
                 samples[name].append(sample)
     return samples
+
+
+def of_detail(samples: Sequence[Sample], name: str, scale: float = 1.0) -> list[Sample]:
+    """Return what else was seen in each run as samples of their own."""
+    return [Sample(sample.details[name] * scale) for sample in samples]
 
 
 def pick_quantile(values: Sequence[float], quantile: float) -> float:

@@ -14,6 +14,7 @@ from rkyc import Pipeline, Registry, Step, chain, step
 
 STEPS = 8
 NAP_S = 0.5
+IO_S = 0.05
 TRACE_S = 0.25
 TEXT = "r" * 180
 
@@ -31,21 +32,26 @@ def build_registry(marks: Marks) -> Registry:
         marks.mark(input["n"])
         return {"n": input["n"]}
 
-    @step
-    async def nap(ctx: Any, input: dict[str, Any]) -> dict[str, Any]:
-        marks.hit()
-        await asyncio.sleep(NAP_S)
-        return {"n": input["n"], "text": TEXT}
-
     return Registry(
         [
             Pipeline("noop", version=1, steps=noop),
             Pipeline("probe", version=1, steps=probe),
             Pipeline("eight", version=1, steps=chain(*(noop.named(f"s{i}") for i in range(STEPS)))),
-            Pipeline("nap", version=1, steps=chain(*(nap.named(f"s{i}") for i in range(STEPS)))),
+            Pipeline("nap", version=1, steps=chain(*(_napper(marks, i, NAP_S) for i in range(STEPS)))),
+            Pipeline("io", version=1, steps=chain(*(_napper(marks, i, IO_S) for i in range(STEPS)))),
             Pipeline("trace", version=1, steps=chain(*(_tracer(marks, i) for i in range(STEPS)))),
         ]
     )
+
+
+def _napper(marks: Marks, number: int, pause_s: float) -> Step:
+    @step(name=f"s{number}")
+    async def nap(ctx: Any, input: dict[str, Any]) -> dict[str, Any]:
+        marks.hit()
+        await asyncio.sleep(pause_s)
+        return {"n": input["n"], "text": TEXT}
+
+    return nap
 
 
 def _tracer(marks: Marks, number: int) -> Step:

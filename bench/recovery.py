@@ -18,7 +18,7 @@ import asyncpg
 from bench.backlog import Backlog, enqueue, insert_bare
 from bench.harness import Bench, command, run_case, wait_until
 from bench.marks import Marks
-from bench.measure import Measure, Sample, measure_in_turn
+from bench.measure import Measure, Sample, measure_in_turn, of_detail
 from bench.pipelines import STEPS, TRACE_S
 
 JOBS = 200
@@ -35,14 +35,16 @@ _ENDED_BARE = "SELECT count(*) FROM task WHERE state = 2"
 
 
 async def measure(bench: Bench) -> list[Measure]:
-    """Return seconds from the kill until the jobs run on: of the median job, and of the last one."""
+    """Return seconds from the kill until the jobs run on (median job, last one), and completed steps run again."""
     samples = await measure_in_turn(
         bench.runs, {"rkyc": lambda: _by_rkyc(bench), "bare": lambda: _by_bare_sql(bench)}
     )
-    last = {side: [Sample(one.details["last_s"]) for one in found] for side, found in samples.items()}
+    last = {side: of_detail(found, "last_s") for side, found in samples.items()}
+    again = of_detail(samples["rkyc"], "completed_steps_again")
     return [
         Measure("jobs run on, median", "s", samples["rkyc"], samples["bare"], more_is_better=False),
         Measure("jobs run on, last", "s", last["rkyc"], last["bare"], more_is_better=False),
+        Measure("completed steps that ran again", "steps", again, more_is_better=False),
     ]
 
 

@@ -31,6 +31,9 @@ def main() -> None:
     parser.add_argument("--process", type=int, default=0)
     parser.add_argument("--slots", type=int, default=200)
     parser.add_argument("--prefetch", type=int, default=0)
+    parser.add_argument(
+        "--direct-dsn", help="where LISTEN and presence go; another database: nothing is heard"
+    )
     parser.add_argument("--profile", type=Path)
     options = parser.parse_args()
     if options.profile is None:
@@ -44,7 +47,8 @@ def main() -> None:
 
 async def serve(options: argparse.Namespace) -> None:
     """Open the app, wait for the gate, run the worker until SIGTERM."""
-    settings = load_settings({"RKYC_DSN": options.dsn})
+    direct = {"RKYC_DIRECT_DSN": options.direct_dsn} if options.direct_dsn else {}
+    settings = load_settings({"RKYC_DSN": options.dsn, **direct})
     setup_logger(level="WARNING")
     registry = build_registry(Marks(options.marks, process=options.process))
     async with open_app(settings, registry=registry) as app:

@@ -1,0 +1,85 @@
+"""What is promised: the rows of the table, each with its goal and its floor, in the table's order.
+
+A goal is what the numbers should reach on a quiet machine with two processors and durable settings;
+it is shown as reached or missed. A floor is what must never be lost again: `make bench` ends with 1
+when one is missed. Both are about the median, or about the median of the ratios to what the measure is
+compared with (`of_ratio`; 1 is equal, more is better). Which side counts the measure says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A measure of a case, the question that it answers, and what is promised about it."""
+
+    case: str
+    measure: str
+    question: str
+    goal: float | None = None
+    floor: float | None = None
+    of_ratio: bool = False
+
+    def judge(
+        self, bound: float | None, *, median: float, ratio: float | None, more_is_better: bool
+    ) -> bool | None:
+        """Whether the bound (the goal, the floor) is reached; None without one."""
+        value = ratio if self.of_ratio else median
+        if bound is None or value is None:
+            return None
+        return value >= bound if more_is_better or self.of_ratio else value <= bound
+
+
+ROWS = (
+    Row("noop_throughput", "one process, prefetch", "No-op jobs, one process, prefetch", 40_000, 15_000),
+    Row("noop_throughput", "one process", "No-op jobs, one process, no prefetch", 20_000),
+    Row("noop_throughput", "two processes, prefetch", "No-op jobs, two processes"),
+    Row("noop_throughput", "four processes, prefetch", "No-op jobs, four processes"),
+    Row(
+        "noop_throughput",
+        "two processes beside one",
+        "No-op jobs, a second process beside the first",
+        1.0,
+        of_ratio=True,
+    ),
+    Row("eight_steps", "many at once", "Jobs of 8 durable steps, one process", 5_000, 2_000),
+    Row("eight_steps", "many at once", "… beside group-committed bare SQL", 0.5, of_ratio=True),
+    Row("eight_steps", "processor time of the process", "Processor time per step, process", 20),
+    Row("eight_steps", "processor time of Postgres", "Processor time per step, Postgres", 15),
+    Row("eight_steps", "WAL", "WAL per step"),
+    Row("step_alone", "one job at a time", "A durable step, one job at a time", 0.45),
+    Row("enqueue", "one by one", "Enqueue, one producer", 3_000),
+    Row("enqueue", "32 producers", "Enqueue, 32 producers", 10_000),
+    Row("enqueue", "in bulk", "Enqueue, in bulk", 120_000),
+    Row("enqueue", "in the caller's transaction", "Enqueue, in the caller's transaction"),
+    Row("enqueue_start", "enqueue to start, p50", "Enqueue to start, idle, p50", 2.0, 3.0),
+    Row("enqueue_start", "enqueue to start, p99", "Enqueue to start, idle, p99", 3.5),
+    Row("poll_only", "enqueue to start, p50", "Enqueue to start without NOTIFY, p50", 250),
+    Row("poll_only", "statements while idle", "Statements without NOTIFY, idle", 4.0),
+    Row("waiting_jobs", "1,000 jobs x 8 x 0.5 s", "1,000 jobs x 8 steps x 0.5 s (ideal 4 s)"),
+    Row("waiting_jobs", "5,000 jobs x 8 x 0.5 s", "5,000 jobs x 8 steps x 0.5 s (ideal 4 s)", 4.4, 5.0),
+    Row("waiting_jobs", "10,000 jobs x 8 x 0.5 s", "10,000 jobs x 8 steps x 0.5 s (ideal 4 s)", 5.0),
+    Row("waiting_jobs", "5,000 jobs, peak memory", "Peak memory, 5,000 waiting jobs", 100),
+    Row("waiting_jobs", "10,000 jobs, peak memory", "Peak memory, 10,000 waiting jobs", 130),
+    Row("waiting_jobs", "memory of a waiting job", "Memory that a waiting job adds"),
+    Row("recovery", "jobs run on, median", "After kill -9 jobs run on elsewhere, median", 1.5),
+    Row("recovery", "jobs run on, last", "After kill -9 jobs run on elsewhere, last", 3.0),
+    Row("recovery", "completed steps that ran again", "Completed steps that ran again", 0, 0),
+    Row("idle", "statements", "Statements, idle process", 0.4),
+    Row("idle", "processor time of the process", "Processor time, idle process", 0.5),
+    Row("idle", "resident memory, engine alone", "Memory, idle, the engine alone", 60),
+    Row("idle", "resident memory, rkyc serve", "Memory, idle `rkyc serve`"),
+    Row("startup", "ready, private Postgres runs", "Start to ready, private Postgres runs", 1.0),
+    Row("startup", "ready, private Postgres to be started", "Start to ready, private Postgres to be started"),
+    Row("startup", "rkyc --help", "`rkyc --help`", 0.3),
+    Row("growth", "two processes", "I/O steps of 50 ms, two processes beside one", 1.9, of_ratio=True),
+    Row("growth", "four processes", "I/O steps of 50 ms, four processes beside one", 3.6, of_ratio=True),
+)
+
+
+def rows_of(case: str) -> Iterable[Row]:
+    """Return the rows of a case, in the table's order."""
+    return (row for row in ROWS if row.case == case)
