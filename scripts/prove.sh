@@ -12,7 +12,7 @@ record=docs/proofs/$(date -u +%Y-%m-%d).txt
     echo
 } >"$record"
 status=0
-.venv/bin/python -m pytest -m prove -v --timeout=7200 --durations=0 >>"$record" 2>&1 || status=$?
+.venv/bin/python -m pytest -m prove --no-header -v --timeout=7200 --durations=0 >>"$record" 2>&1 || status=$?
 cat "$record"
 echo "recorded in $record"
 exit "$status"
