@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeAlias
 from urllib.parse import parse_qs
 
@@ -32,6 +33,27 @@ Connection: TypeAlias = (
 Record: TypeAlias = asyncpg.Record
 
 POSTGRES_VERSION_MIN = 15
+
+# How a dedicated connection lets the server plan, where it is direct. Everything that the queue runs is a
+# walk along indexes: the other ways look cheap to a plan that is made while a table is empty, and are kept.
+QUEUE_SETTINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "plan_cache_mode": "force_generic_plan",
+        "enable_seqscan": "off",
+        "enable_hashjoin": "off",
+        "enable_mergejoin": "off",
+        "enable_bitmapscan": "off",
+        "enable_sort": "off",
+        # Below Postgres 18 what is switched off costs so much that every statement with a sort would be compiled.
+        "jit": "off",
+    }
+)
+# What a pooler says to start-up parameters that it does not know.
+_SETTINGS_REFUSED: tuple[type[BaseException], ...] = (
+    asyncpg.ProtocolViolationError,
+    asyncpg.FeatureNotSupportedError,
+    asyncpg.CantChangeRuntimeParamError,
+)
 
 # What says "the connection is gone, the answer of what was under way is unknown". An InterfaceError
 # says so only when `_is_misuse` denies it; a plain OSError (a missing file, a time-out) says so only while connecting.
@@ -117,6 +139,8 @@ class Pool:
     def __init__(self, pool: asyncpg.Pool[asyncpg.Record], dsn: str, settings: dict[str, Any]) -> None:
         self._pool = pool
         self._settings = settings
+        # Lead to a pooler that refused `QUEUE_SETTINGS`.
+        self._pooled_dsns: set[str] = set()
         self.dsn = dsn
         # Brings a private server back that was killed; None where the server is somebody else's.
         self.revive: Callable[[], Awaitable[None]] | None = None
@@ -185,7 +209,7 @@ class Pool:
             yield conn
 
     async def dedicated(self, *, dsn: str | None = None, application_name: str | None = None) -> Connection:
-        """Open a connection of the caller's own, which the caller closes.
+        """Open a connection of the caller's own, which the caller closes; it plans by `QUEUE_SETTINGS` if it can.
 
         Raises:
             StoreUnavailableError, StoreUnsuitableError
@@ -196,15 +220,23 @@ class Pool:
         if application_name is not None:
             settings["server_settings"] = {"application_name": application_name}
         try:
-            with translate_connect_errors(settings["dsn"]):
-                conn: Connection = await asyncpg.connect(**settings)
+            return await self._connect(settings)
         except StoreUnavailableError:
             if self.revive is None:
                 raise
             await self.revive()
-            with translate_connect_errors(settings["dsn"]):
-                conn = await asyncpg.connect(**settings)
-        return conn
+            return await self._connect(settings)
+
+    async def _connect(self, settings: dict[str, Any]) -> Connection:
+        dsn = settings["dsn"]
+        with translate_connect_errors(dsn):
+            if dsn not in self._pooled_dsns:
+                direct = {**settings, "server_settings": {**settings["server_settings"], **QUEUE_SETTINGS}}
+                try:
+                    return await asyncpg.connect(**direct)
+                except _SETTINGS_REFUSED:
+                    self._pooled_dsns.add(dsn)
+            return await asyncpg.connect(**settings)
 
     async def close(self) -> None:
         """Close all, waiting at most 5 s for the ones that are lent."""

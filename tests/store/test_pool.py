@@ -19,6 +19,8 @@ from rkyc.errors import (
 )
 from rkyc.store.embedded import EmbeddedServer
 from rkyc.store.pool import (
+    QUEUE_SETTINGS,
+    Connection,
     Pool,
     describe_dsn,
     execute_many,
@@ -244,6 +246,27 @@ async def test_a_closed_connection_is_a_connection_error(pool: Pool) -> None:
     await conn.close()
     with pytest.raises(DatabaseConnectionError), translate_errors():
         await conn.fetchval("SELECT 1")
+
+
+async def test_only_dedicated_connections_plan_as_the_queue_wants(pool: Pool) -> None:
+    async def settings(conn: Connection) -> dict[str, str]:
+        return {name: await conn.fetchval(f"SHOW {name}") for name in QUEUE_SETTINGS}
+
+    conn = await pool.dedicated()
+    assert await settings(conn) == QUEUE_SETTINGS
+    await conn.close()
+    async with pool.connection() as lent:
+        assert await settings(lent) != QUEUE_SETTINGS
+
+
+async def test_a_pooler_that_refuses_settings_is_connected_to_without_them() -> None:
+    async with fake_postgres(version="16.0", refused=next(iter(QUEUE_SETTINGS))) as dsn:
+        pool = await Pool.open(dsn)
+        for _ in range(2):
+            conn = await pool.dedicated(application_name="mine")
+            assert not conn.is_closed()
+            conn.terminate()
+        await pool.close()
 
 
 async def test_a_closed_pool_is_a_connection_error(dsn: str) -> None:

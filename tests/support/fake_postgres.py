@@ -12,13 +12,22 @@ _IDLE = b"I"
 
 
 @contextlib.asynccontextmanager
-async def fake_postgres(*, version: str) -> AsyncIterator[str]:
-    """Listen on a free port as a server of this version; yield its DSN."""
+async def fake_postgres(*, version: str, refused: str | None = None) -> AsyncIterator[str]:
+    """Listen on a free port as a server of this version; yield its DSN.
+
+    Like a pooler, it may refuse who names a certain start-up parameter.
+    """
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, EOFError):
             (length,) = struct.unpack("!I", await reader.readexactly(4))
-            await reader.readexactly(length - 4)
+            body = await reader.readexactly(length - 4)
+            if refused is not None and f"\0{refused}\0".encode() in body:
+                text = f"SFATAL\0VFATAL\0C08P01\0Munsupported startup parameter: {refused}\0\0"
+                writer.write(_message(b"E", text.encode()))
+                await writer.drain()
+                writer.close()
+                return
             writer.write(_message(b"R", _AUTHENTICATION_OK))
             for name, value in {"server_version": version, "client_encoding": "UTF8"}.items():
                 writer.write(_message(b"S", f"{name}\0{value}\0".encode()))
