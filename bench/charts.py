@@ -97,13 +97,15 @@ class _Scale:
         bars = [bar for group in chart.groups for bar in group]
         numbers = [n for bar in bars for n in (bar.value, bar.low, bar.high, bar.mark, chart.origin) if n]
         if self._base:
-            self._from = math.floor(self._log(min(numbers, default=1.0) * 0.999))
-            self._to = max(math.ceil(self._log(max(numbers, default=1.0))), self._from + 1)
-            self.ticks = [float(self._base) ** power for power in range(self._from, self._to + 1)]
+            first = math.floor(self._log(min(numbers, default=1.0) * 0.999))
+            last = max(math.ceil(self._log(max(numbers, default=1.0))), first + 1)
+            self._from, self._to = float(first), float(last)
+            self.ticks = [float(self._base) ** power for power in range(first, last + 1)]
         else:
             step = _round_step(max(numbers, default=1.0) / 5)
-            self._from, self._to = 0, math.ceil(max(numbers, default=1.0) / step) * step
-            self.ticks = [step * n for n in range(round(self._to / step) + 1)]
+            steps = math.ceil(max(numbers, default=1.0) / step)
+            self._from, self._to = 0.0, steps * step
+            self.ticks = [step * n for n in range(steps + 1)]
         self.start = self.place(chart.origin) if chart.origin else float(LABELS)
 
     def place(self, value: float) -> float:

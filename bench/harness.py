@@ -47,7 +47,10 @@ from rkyc.store.migrate import migrate
 from rkyc.store.pool import Pool
 from rkyc.store.queue.pipelines import register_pipelines
 
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+# Of its own, or lent by a pool.
+Connection: TypeAlias = (
+    "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+)
 CaseFunction: TypeAlias = "Callable[[Bench], Awaitable[list[Measure]]]"
 
 RESULTS = Path(__file__).parent / "results"

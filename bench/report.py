@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from bench.charts import draw
 from bench.figures import draw_figures
 from bench.goals import ROWS, Row, rows_of
 from bench.harness import RESULTS, ROOT
 from bench.measure import number
+from bench.public_results import load_public, write_public
 from bench.rivals import draw_rivals, load_rivals, write_rivals
 from bench.saved import Entry, Saved
 
@@ -50,6 +52,7 @@ def fill(text: str, saved: Saved) -> str:
         "machine": _write_machine,
         "case": _write_case,
         "rivals": lambda *_: write_rivals(load_rivals(RESULTS)),
+        "public": lambda *_: write_public(load_public(RESULTS)),
     }
 
     def write(found: re.Match[str]) -> str:
@@ -160,7 +163,7 @@ def _value(entry: Entry) -> str:
     return f"{_spread(entry.measure['measured'])} {entry.unit}"
 
 
-def _spread(values: dict[str, float]) -> str:
+def _spread(values: Mapping[str, Any]) -> str:
     if len(values["values"]) == 1:
         return number(values["median"])
     return f"{number(values['median'])} ({number(values['min'])}-{number(values['max'])})"

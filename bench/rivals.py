@@ -73,7 +73,7 @@ def write_rivals(comparisons: Sequence[Comparison]) -> str:
 
 def draw_rivals(comparisons: Sequence[Comparison]) -> dict[str, Chart]:
     """Return a chart for each question that was put to rivals."""
-    charts = {}
+    charts: dict[str, Chart] = {}
     for title in dict.fromkeys(one["title"] for one in comparisons):
         asked = [one for one in comparisons if one["title"] == title]
         unit, case = asked[0]["unit"], asked[0]["case"]
@@ -102,7 +102,7 @@ def _judge(one: Comparison) -> str:
 
 def _rank(one: Comparison) -> float:
     """The best rival first."""
-    median = statistics.median(one["theirs"])
+    median: float = statistics.median(one["theirs"])
     return median if one["more_is_better"] else -median
 
 
