@@ -140,6 +140,7 @@ def worker_options(settings: Settings) -> WorkerOptions:
             poll_s=settings.poll_s,
             absence_s=settings.presence_grace_s,
             frozen_after_s=settings.frozen_after_s,
+            horizon_warning_s=settings.horizon_warning_s,
         ),
     )
 

@@ -197,6 +197,9 @@ class Settings(BaseSettings):
     grace_s: float = _number(30.0, 0, 86_400, "seconds that running steps get to finish at SIGTERM")
     poll_s: float = _number(5.0, 0.05, 60, "seconds between looks for work without a NOTIFY")
     loop_blocked_s: float = _number(1.0, 0.05, 3600, "seconds until a blocked event loop is named in the log")
+    horizon_warning_s: float = _number(
+        60.0, 0.1, 86_400, "seconds that a transaction may hold back vacuum before the log names it"
+    )
     save_timeout_s: float = _number(5.0, 0.1, 60, "seconds that a step's save may hold its transaction")
     pool_size: int = _whole(10, 1, 1000, "connections of a process for short work")
     statement_cache: int = _whole(

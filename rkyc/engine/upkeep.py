@@ -7,21 +7,28 @@ is one atomic statement, and whoever comes second finds nothing.
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.dispatcher import Dispatcher
 from rkyc.engine.executor import Executor
+from rkyc.engine.horizon import HorizonWatch
 from rkyc.engine.notices import Notices
-from rkyc.store.pool import OwnConnection, Pool, Record
+from rkyc.store.pool import Connection, OwnConnection, Pool, Record
 from rkyc.store.queue import tasks, workers
 from rkyc.telemetry import events
 from rkyc.telemetry.logs import get_logger
 from rkyc.telemetry.metrics import Metrics
 
 _log = get_logger(__name__)
+
+# How long the rows of workers that are gone stay at least, and about how often one process looks for older ones.
+KEPT_DAYS = 30
+PRUNE_S = 6 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +38,8 @@ class UpkeepOptions:
     `poll_s` is the pause between two looks of an idle process that hears notices, `deaf_poll_s` of one
     that does not. A worker counts as dead when its presence is gone for `absence_s`, when it sent no
     beat for `frozen_after_s`, or, if it never had a presence, none for `deaf_dead_after_s`. After a
-    restart of the server absence proves nothing for `restart_grace_s`.
+    restart of the server absence proves nothing for `restart_grace_s`. Whoever holds back the vacuum
+    horizon for `horizon_warning_s` is named in the log.
     """
 
     beat_s: float = 10.0
@@ -41,6 +49,7 @@ class UpkeepOptions:
     frozen_after_s: float = 120.0
     deaf_dead_after_s: float = 20.0
     restart_grace_s: float = 12.0
+    horizon_warning_s: float = 60.0
 
 
 class Upkeep:
@@ -56,6 +65,7 @@ class Upkeep:
         notices: Notices,
         metrics: Metrics,
         worker_id: int,
+        registration: Mapping[str, Any],
         lanes: Sequence[str],
         wake_keys: Sequence[str],
         options: UpkeepOptions,
@@ -69,6 +79,7 @@ class Upkeep:
         self._notices = notices
         self._metrics = metrics
         self._worker_id = worker_id
+        self._registration = registration
         self._lanes = lanes
         self._wake_keys = wake_keys
         self._options = options
@@ -85,9 +96,12 @@ class Upkeep:
         self._stale: dict[int, float] = {}
         # Its own, since the pool may be full of saves: a beat that waited would look like death.
         self._own = OwnConnection(pool, application_name="rkyc upkeep")
+        self._horizon = HorizonWatch(metrics=metrics, limit_s=options.horizon_warning_s)
+        self._prune_at = time.monotonic() + random.uniform(60.0, PRUNE_S)
 
     async def beat(self) -> float:
         """Renew the beat, look what waits, and return the pause until the next look."""
+        looks_at_horizon = self._horizon.is_due()
         async with self._own.connection() as conn:
             state = await workers.beat(
                 conn,
@@ -96,8 +110,12 @@ class Upkeep:
                 lanes=self._lanes,
                 wake_keys=self._wake_keys,
                 beat_s=self._options.beat_s if self._is_listening() else self._options.beat_s / 2,
+                looks_at_horizon=looks_at_horizon,
             )
             self._clock.set(state["now"])
+            if looks_at_horizon:
+                await self._horizon.note(conn, state["horizon_holder"])
+            await self._keep_rows(conn, is_known=state["is_known"])
             next_due_at = state["next_due_at"]
             if next_due_at is not None and next_due_at <= state["now"]:
                 self._promoted(await tasks.promote_due_tasks(conn, state["now"]))
@@ -122,6 +140,16 @@ class Upkeep:
         if next_due_at is not None:
             pause_s = min(pause_s, max(0.005, (next_due_at - state["now"]).total_seconds()))
         return pause_s
+
+    async def _keep_rows(self, conn: Connection, *, is_known: bool) -> None:
+        """Put this worker's row back if it is missing; now and then remove those of workers long gone."""
+        if not is_known:
+            await workers.restore_worker(
+                conn, worker_id=self._worker_id, has_presence=self._is_listening(), **self._registration
+            )
+        if time.monotonic() >= self._prune_at:
+            self._prune_at = time.monotonic() + PRUNE_S
+            await workers.prune_workers(conn, kept_days=KEPT_DAYS)
 
     def _promoted(self, lanes: list[str]) -> None:
         self._dispatcher.wake()

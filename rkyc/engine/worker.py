@@ -107,19 +107,19 @@ class Worker:
         Raises:
             StoreError: the database can't serve at the start.
         """
+        registration: dict[str, Any] = {
+            "name": self.name,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "version": self._options.version,
+            "lanes": list(self.lanes),
+            "slots": self._options.slots,
+            "for_suspects": self._options.for_suspects,
+        }
         async with self._pool.connection() as conn:
             await pipelines.register_pipelines(conn, self._registry)
-            self.worker_id = await workers.register_worker(
-                conn,
-                name=self.name,
-                host=socket.gethostname(),
-                pid=os.getpid(),
-                version=self._options.version,
-                lanes=list(self.lanes),
-                slots=self._options.slots,
-                for_suspects=self._options.for_suspects,
-            )
-        self._wire()
+            self.worker_id = await workers.register_worker(conn, **registration)
+        self._wire(registration)
         loops = [
             asyncio.create_task(keep_running(name, run), name=f"rkyc {name}")
             for name, run in self._loops().items()
@@ -152,7 +152,7 @@ class Worker:
         """How many tasks this process holds."""
         return len(self._executor.executions)
 
-    def _wire(self) -> None:
+    def _wire(self, registration: Mapping[str, Any]) -> None:
         """Make the parts and introduce them to one another."""
         options = self._options
         self._notices = Notices(pool=self._pool)
@@ -206,6 +206,7 @@ class Worker:
             notices=self._notices,
             metrics=self._metrics,
             worker_id=self.worker_id,
+            registration=registration,
             lanes=self.lanes,
             wake_keys=self.wake_keys,
             options=options.upkeep,

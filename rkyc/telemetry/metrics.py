@@ -71,6 +71,9 @@ class Metrics:
         self._loop_lag = self._gauge("event_loop_lag_seconds", "How late the event loop last woke")
         self._sse_clients = self._gauge("sse_clients", "Event streams that are open")
         self._tasks_running = self._gauge("tasks_running", "Tasks that this process holds")
+        self._horizon_held = self._gauge(
+            "vacuum_horizon_held_seconds", "Seconds for which the same transaction has held back vacuum"
+        )
         self._group_rows = self._histogram(
             "commit_group_rows", "Rows written by one group commit", _GROUP_BUCKETS
         )
@@ -117,6 +120,9 @@ class Metrics:
 
     def set_tasks_running(self, count: int) -> None:
         self._tasks_running[()].set(count)
+
+    def set_horizon_held(self, seconds: float) -> None:
+        self._horizon_held[()].set(seconds)
 
     def sse_opened(self) -> None:
         self._sse_clients[()].inc()

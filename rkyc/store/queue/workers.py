@@ -36,6 +36,35 @@ async def register_worker(
     return worker_id
 
 
+async def restore_worker(
+    conn: Connection,
+    *,
+    worker_id: int,
+    name: str,
+    host: str,
+    pid: int,
+    version: str,
+    lanes: Sequence[str],
+    slots: int,
+    for_suspects: bool,
+    has_presence: bool,
+) -> None:
+    """Put back the row of a worker that slept for so long that it was removed: without, nobody watches it."""
+    await fetch(
+        conn,
+        _SQL["restore_worker"],
+        worker_id=worker_id,
+        name=name,
+        host=host,
+        pid=pid,
+        version=version,
+        lanes=lanes,
+        slots=slots,
+        for_suspects=for_suspects,
+        has_presence=has_presence,
+    )
+
+
 async def end_worker(conn: Connection, worker_id: int) -> None:
     """Say that a worker went away in good order."""
     await fetch(conn, _SQL["end_worker"], worker_id=worker_id)
@@ -54,13 +83,22 @@ async def beat(
     lanes: Sequence[str],
     wake_keys: Sequence[str],
     beat_s: float,
+    looks_at_horizon: bool,
 ) -> Record:
     """Renew the beat and return, in one row, all that an idle process wants to know.
 
-    now, next_due_at, ready_lanes, others_running, parked, suspects, workers, held (leases of this worker).
+    now, next_due_at, ready_lanes, others_running, parked, suspects, workers, held (leases of this worker),
+    is_known (False: its row was removed), horizon_holder (None: nobody, or not looked).
     """
     row = await fetch_row(
-        conn, _SQL["beat"], worker_id=worker_id, busy=busy, lanes=lanes, wake_keys=wake_keys, beat_s=beat_s
+        conn,
+        _SQL["beat"],
+        worker_id=worker_id,
+        busy=busy,
+        lanes=lanes,
+        wake_keys=wake_keys,
+        beat_s=beat_s,
+        looks_at_horizon=looks_at_horizon,
     )
     assert row is not None
     return row
@@ -93,6 +131,16 @@ async def reclaim_tasks(
         job_ids=[row["job_id"] for row in locked],
         branches=[row["branch"] for row in locked],
     )
+
+
+async def read_horizon_holder(conn: Connection, holder: str) -> Record | None:
+    """Return the row of `horizon_holder` that a beat named; None: it is gone."""
+    return await fetch_row(conn, _SQL["read_horizon_holder"], holder=holder)
+
+
+async def prune_workers(conn: Connection, *, kept_days: int) -> int:
+    """Remove the rows of workers that are long gone and that no kept job names; return how many."""
+    return len(await fetch(conn, _SQL["prune_workers"], kept_days=kept_days))
 
 
 async def ping(conn: Connection) -> None:

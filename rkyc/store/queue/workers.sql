@@ -31,7 +31,37 @@ SELECT clock_timestamp() AS now,
   EXISTS (SELECT FROM rkyc.waiting w WHERE w.kind IN ('no_worker', 'version_blocked') AND w.wake_key = ANY (:wake_keys::text[])) AS parked,
   EXISTS (SELECT FROM rkyc.waiting w WHERE w.kind = 'suspect' AND w.wake_key = ANY (:wake_keys::text[])) AS suspects,
   (SELECT count(*)::int FROM rkyc.worker w WHERE w.ended_at IS NULL) AS workers,
-  (SELECT count(*)::int FROM rkyc.running r WHERE r.worker_id = :worker_id) AS held;
+  (SELECT count(*)::int FROM rkyc.running r WHERE r.worker_id = :worker_id) AS held,
+  EXISTS (SELECT FROM rkyc.worker w WHERE w.id = :worker_id) AS is_known,
+  -- Now and then only: it reads the list of all sessions.
+  CASE WHEN :looks_at_horizon THEN (
+    SELECT concat_ws(' ', h.kind, h.id, h.xid) FROM rkyc.horizon_holder h ORDER BY h.age_xids DESC, h.is_origin DESC LIMIT 1
+  ) END AS horizon_holder;
+
+-- name: read_horizon_holder
+-- The query only up to its first number or text: what stands there may be personal.
+SELECT concat_ws(' ', h.kind, h.id, h.xid) AS holder, h.kind, h.id, h.owner, h.database, h.application, h.age_xids, h.since, h.state,
+  h.query_start, substring(h.query FROM '^[^''"$0-9]{1,80}') AS query
+FROM rkyc.horizon_holder h WHERE concat_ws(' ', h.kind, h.id, h.xid) = :holder;
+
+-- name: prune_workers
+-- Of those that ended long ago, or were lost long ago: none whose name a view may still show. A job that is kept
+-- is younger than the oldest kept one, and so is whatever was done for it.
+DELETE FROM rkyc.worker w
+WHERE coalesce(w.ended_at, w.beat_at) < least(
+    clock_timestamp() - make_interval(days => :kept_days::int),
+    (SELECT j.created_at FROM rkyc.job j ORDER BY j.id LIMIT 1) - interval '1 day')
+  AND NOT EXISTS (SELECT FROM rkyc.running r WHERE r.worker_id = w.id)
+  AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.application_name = 'rkyc worker ' || w.id)
+RETURNING id;
+
+-- name: restore_worker
+-- One that slept so long that its row was removed.
+INSERT INTO rkyc.worker (id, name, host, pid, version, lanes, slots, for_suspects, presence_at, started_at, beat_at)
+OVERRIDING SYSTEM VALUE
+VALUES (:worker_id, :name, :host, :pid, :version, :lanes, :slots, :for_suspects, CASE WHEN :has_presence THEN clock_timestamp() END,
+        clock_timestamp(), clock_timestamp())
+ON CONFLICT DO NOTHING;
 
 -- name: watch_workers
 -- Who else holds tasks, and is its presence connection there? An ordinary role sees pid and

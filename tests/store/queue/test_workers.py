@@ -10,7 +10,7 @@ import pytest
 from rkyc.flow.job import Claim
 from rkyc.store.pool import Connection, Pool
 from rkyc.store.queue import commits, tasks, workers
-from tests.support.engine import announce, query, wait_for
+from tests.support.engine import announce, query, serve, wait_for
 from tests.support.moves import NOW, add_job, add_worker, advance, claim
 from tests.support.probes import registry
 
@@ -237,3 +237,69 @@ async def test_a_worker_id_is_never_used_again(pool: Pool) -> None:
         assert await add_worker(conn) > first
         with pytest.raises(asyncpg.PostgresError):
             await conn.execute("INSERT INTO rkyc.worker (id) VALUES (1)")
+
+
+LONG_AGO = "clock_timestamp() - interval '40 days'"
+
+
+async def prune(conn: Connection) -> set[int]:
+    """Prune, and return which workers are left."""
+    await workers.prune_workers(conn, kept_days=30)
+    return {row["id"] for row in await conn.fetch("SELECT id FROM rkyc.worker")}
+
+
+async def test_a_worker_that_ended_or_was_lost_long_ago_is_forgotten(pool: Pool) -> None:
+    async with pool.connection() as conn:
+        ended, lost, recent = [await add_worker(conn) for _ in range(3)]
+        await workers.end_worker(conn, recent)
+        await conn.execute(
+            f"UPDATE rkyc.worker SET beat_at = {LONG_AGO} WHERE id = ANY ($1)", [ended, lost, recent]
+        )
+        await conn.execute(f"UPDATE rkyc.worker SET ended_at = {LONG_AGO} WHERE id = $1", ended)
+        assert await prune(conn) == {recent}
+
+
+async def test_a_worker_whose_presence_stands_or_that_holds_a_task_is_not_forgotten(pool: Pool) -> None:
+    await announce(pool, *registry)
+    async with pool.connection() as conn:
+        present, (busy, _) = await add_worker(conn), await hold(conn)
+        await conn.execute(f"UPDATE rkyc.worker SET beat_at = {LONG_AGO}")
+        # As old as can be, so that it keeps nobody.
+        await conn.execute("UPDATE rkyc.job SET created_at = clock_timestamp()")
+        presence = await pool.dedicated(application_name=f"rkyc worker {present}")
+        try:
+            assert await prune(conn) == {present, busy}
+        finally:
+            await presence.close()
+
+
+async def test_a_worker_whose_name_stands_in_a_view_is_kept_until_the_job_goes(pool: Pool) -> None:
+    await announce(pool, *registry)
+    async with pool.connection() as conn:
+        worker_id, (held,) = await hold(conn)
+        await commits.advance_tasks(conn, [advance(held, "s2")], worker_id=worker_id, now=NOW)
+        await reclaim(conn, worker_id)
+        await conn.execute(f"UPDATE rkyc.worker SET beat_at = {LONG_AGO}, ended_at = {LONG_AGO}")
+        await conn.execute(f"UPDATE rkyc.job SET created_at = {LONG_AGO} - interval '1 minute'")
+        assert await prune(conn) == {worker_id}
+        assert [
+            row["worker"] for row in await conn.fetch("SELECT worker FROM rkyc.step_status WHERE step = 's1'")
+        ] == ["tester"]
+        await conn.execute("DELETE FROM rkyc.job")
+        assert await prune(conn) == set()
+
+
+async def test_a_worker_that_slept_until_it_was_forgotten_is_watched_again(dsn: str, pool: Pool) -> None:
+    async with serve(dsn, registry=registry) as worker:
+        await query(pool, "DELETE FROM rkyc.worker")
+
+        async def is_back() -> bool:
+            return bool(
+                await query(
+                    pool,
+                    "SELECT FROM rkyc.worker WHERE id = $1 AND presence_at IS NOT NULL",
+                    worker.worker_id,
+                )
+            )
+
+        await wait_for(is_back)
