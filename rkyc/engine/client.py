@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -32,7 +31,7 @@ from rkyc.errors import (
 from rkyc.flow import payload
 from rkyc.flow.ids import RANDOM_BYTES, make_uuid7
 from rkyc.store.pool import Connection, Pool, Record
-from rkyc.store.queue import commits, jobs, pipelines
+from rkyc.store.queue import commits, jobs, listing, pipelines
 from rkyc.store.queue.jobs import NewJobs
 
 INPUT_BYTES_MAX = 16_000_000
@@ -135,7 +134,7 @@ class Client:
         if conn is not None:
             # A refusal must not leave its key behind in a transaction that the caller commits all the same.
             async with conn.transaction() if idempotency_key is not None else contextlib.nullcontext():
-                submitted, wake = await self._submit(conn, new, input, text)
+                submitted, wake = await self._submit(conn, new, text)
             # There is no "after commit" here: Postgres sends it when the caller's transaction commits.
             await jobs.notify(conn, jobs.WAKE_CHANNEL, [wake])
             return submitted
@@ -143,20 +142,24 @@ class Client:
         # A key and its job must commit together; a job alone is one statement.
         lend = pool.connection if idempotency_key is None else pool.transaction
         async with lend() as own:
-            submitted, wake = await self._submit(own, new, input, text)
+            submitted, wake = await self._submit(own, new, text)
         if submitted.is_new:
             self._wake(wake)
         return submitted
 
-    async def _submit(self, conn: Connection, new: NewJobs, input: Any, text: str) -> tuple[Submitted, str]:
+    async def _submit(self, conn: Connection, new: NewJobs, text: str) -> tuple[Submitted, str]:
         """Insert the job; return it and what to tell the workers."""
         job_id = _new_id()
         if new.idempotency_key is not None:
-            request = hashlib.sha256(new.pipeline.encode() + b" " + payload.canonical(input)).digest()
-            if not await jobs.take_idempotency_key(
-                conn, key=new.idempotency_key, uuid=job_id, request_sha256=request
-            ):
-                return await self._find_same(conn, new.idempotency_key, request), new.lane
+            request = {"key": new.idempotency_key, "pipeline": new.pipeline, "input": text}
+            if not await jobs.take_idempotency_key(conn, uuid=job_id, **request):
+                known_id = await jobs.find_same_request(conn, **request)
+                if known_id is None:
+                    raise ConflictError(
+                        f"idempotency key {new.idempotency_key!r} was used with another pipeline or input: "
+                        "use a new key for a new request"
+                    )
+                return Submitted(known_id, False), new.lane
         lane, count = await jobs.enqueue_jobs(conn, new, [job_id], [text])
         if not count:
             await self._explain_refusal(conn, new)
@@ -178,14 +181,6 @@ class Client:
             except DatabaseConnectionError:
                 # A hint that is lost: the workers look by themselves within their poll.
                 return
-
-    async def _find_same(self, conn: Connection, key: str, request: bytes) -> Submitted:
-        known = await jobs.find_idempotency_key(conn, key)
-        if known is None or known[1] != request:
-            raise ConflictError(
-                f"idempotency key {key!r} was used with another pipeline or input: use a new key for a new request"
-            )
-        return Submitted(known[0], False)
 
     async def _explain_refusal(self, conn: Connection, new: NewJobs) -> None:
         lanes = await jobs.list_lanes(conn)
@@ -243,10 +238,10 @@ class Client:
             return await jobs.read_steps(conn, job_id)
 
     async def list_jobs(self, **filters: Any) -> list[Record]:
-        """Return status rows, newest first; filters as `store.queue.jobs.list_jobs`."""
+        """Return status rows, newest first; filters as `store.queue.listing.list_jobs`."""
         pool = await self.pool()
         async with pool.connection() as conn:
-            return await jobs.list_jobs(conn, **filters)
+            return await listing.list_jobs(conn, **filters)
 
     async def result(self, job_id: UUID, timeout_s: float | None = None) -> Any:
         """Wait for the job's end and return its result.
@@ -311,18 +306,17 @@ class Client:
         return True
 
     async def _try_cancel(self, pool: Pool, job_id: int, reason: str | None) -> bool:
-        now = datetime.now(UTC)
         async with pool.transaction() as conn:
             # Each in its own statement: the sweep must see what committed while this waited for the locks.
             leases = await commits.lock_leases(conn, job_id)
             if not await jobs.lock_branching_row(conn, job_id):
                 fences = [fence for _, fence in leases]
-                return await jobs.cancel_chain(conn, job_id=job_id, fences=fences, reason=reason, now=now)
+                return await jobs.cancel_chain(conn, job_id=job_id, fences=fences, reason=reason)
             swept = await commits.sweep_tasks(conn, job_id)
             if swept is None:
                 raise DatabaseConnectionError(f"job {job_id}: a branch is about to commit")
             return await jobs.cancel_branched(
-                conn, job_id=job_id, open_tasks=payload.encode(swept), reason=reason, now=now
+                conn, job_id=job_id, open_tasks=payload.encode(swept), reason=reason
             )
 
     async def retry(self, job_id: UUID) -> None:
@@ -336,7 +330,7 @@ class Client:
             job = await jobs.find_job(conn, job_id)
             if job is None:
                 raise NotFoundError(f"no job {job_id}: `rkyc jobs list` shows those that are kept")
-            lanes = await jobs.retry_job(conn, job_id=job["id"], now=datetime.now(UTC))
+            lanes = await jobs.retry_job(conn, job_id=job["id"])
             if not lanes:
                 raise ConflictError(
                     f"job {job_id} is neither failed nor cancelled: only such a job can be started again"

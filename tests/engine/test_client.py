@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+import asyncpg
 import pytest
 
 from rkyc.engine.client import Client
@@ -89,6 +92,44 @@ async def test_the_same_key_for_another_request_is_a_conflict(client: Client, po
         with pytest.raises(ConflictError, match="'k'"):
             await client.submit(pipeline, given, idempotency_key="k")
     assert await count_rows(pool, "job") == 1
+
+
+@pytest.mark.parametrize("first", ["client", "sql"])
+async def test_a_key_stands_for_the_same_request_through_both_doors(
+    client: Client, pool: Pool, first: str
+) -> None:
+    given = {"b": [1, 2.5, 10**30], "a": {"한": "글", "é": None, "t": 1.0}}
+
+    async def by_client(pipeline: str = "single", **changes: Any) -> UUID:
+        return (await client.submit(pipeline, {**given, **changes}, idempotency_key="k")).job_id
+
+    async def by_sql(pipeline: str = "single", **changes: Any) -> UUID:
+        text = json.dumps({**given, **changes}, indent=2)
+        sql = "SELECT rkyc.enqueue($1, $2::text::jsonb, idempotency_key => 'k')"
+        return UUID(str((await query(pool, sql, pipeline, text))[0][0]))
+
+    doors = [by_client, by_sql] if first == "client" else [by_sql, by_client]
+    ids = [await door() for door in doors]
+    # A program of before hashed in another way.
+    await query(pool, "UPDATE rkyc.idempotency SET request_sha256 = sha256('older')")
+    ids += [await door() for door in doors]
+    assert len(set(ids)) == 1
+    for pipeline, changes in (("single", {"b": [1]}), ("chained", {})):
+        with pytest.raises(ConflictError):
+            await by_client(pipeline, **changes)
+        with pytest.raises(asyncpg.PostgresError, match="was used with another input"):
+            await by_sql(pipeline, **changes)
+    assert await count_rows(pool, "job") == 1
+
+
+async def test_the_end_by_a_person_bears_the_time_of_the_database(client: Client, pool: Pool) -> None:
+    job_id = await client.enqueue("single", {})
+    ((before,),) = await query(pool, "SELECT clock_timestamp()")
+    assert await client.cancel(job_id)
+    ((finished_at,),) = await query(pool, "SELECT finished_at FROM rkyc.history")
+    await client.retry(job_id)
+    ((retried_at, after),) = await query(pool, "SELECT at, clock_timestamp() FROM rkyc.event")
+    assert before < finished_at < retried_at < after
 
 
 async def test_a_refused_submit_leaves_its_key_free_inside_the_callers_transaction(

@@ -57,18 +57,20 @@ async def enqueue_jobs(
     return row["lane"], row["enqueued"]
 
 
-async def take_idempotency_key(conn: Connection, *, key: str, uuid: UUID, request_sha256: bytes) -> bool:
-    """Take a key for a new job; False when it is taken."""
+async def take_idempotency_key(conn: Connection, *, key: str, uuid: UUID, pipeline: str, input: str) -> bool:
+    """Take a key for a new job with this input (JSON text); False when it is taken."""
     taken = await fetch_value(
-        conn, _SQL["take_idempotency_key"], key=key, uuid=uuid, request_sha256=request_sha256
+        conn, _SQL["take_idempotency_key"], key=key, uuid=uuid, pipeline=pipeline, input=input
     )
     return taken is not None
 
 
-async def find_idempotency_key(conn: Connection, key: str) -> tuple[UUID, bytes] | None:
-    """Return (job id, sha256 of its request) that a key stands for."""
-    row = await fetch_row(conn, _SQL["find_idempotency_key"], key=key)
-    return (row["job_uuid"], row["request_sha256"]) if row else None
+async def find_same_request(conn: Connection, *, key: str, pipeline: str, input: str) -> UUID | None:
+    """Return the job that a key stands for, or None when it was another request."""
+    known: UUID | None = await fetch_value(
+        conn, _SQL["find_same_request"], key=key, pipeline=pipeline, input=input
+    )
+    return known
 
 
 async def list_lanes(conn: Connection) -> list[str]:
@@ -96,48 +98,19 @@ async def read_outputs(conn: Connection, uuid: UUID) -> dict[str, str | None]:
     return {row["step"]: row["output"] for row in await fetch(conn, _SQL["read_outputs"], uuid=uuid)}
 
 
-async def list_jobs(
-    conn: Connection,
-    *,
-    pipeline: str | None = None,
-    status: str | None = None,
-    corp: str | None = None,
-    since: datetime | None = None,
-    before: UUID | None = None,
-    limit: int = 50,
-) -> list[Record]:
-    """Return rows of `job_status`, newest first; `before` is the last id of the page before."""
-    return await fetch(
-        conn,
-        _SQL["list_jobs"],
-        pipeline=pipeline,
-        status=status,
-        corp=corp,
-        since=since,
-        before=before,
-        limit=limit,
-    )
-
-
 async def read_end(conn: Connection, uuid: UUID) -> Record | None:
     """Return (state, result, error_code, error_message) of a job that ended, else None."""
     return await fetch_row(conn, _SQL["read_end"], uuid=uuid)
 
 
-async def cancel_chain(
-    conn: Connection, *, job_id: int, fences: Sequence[int], reason: str | None, now: datetime
-) -> bool:
+async def cancel_chain(conn: Connection, *, job_id: int, fences: Sequence[int], reason: str | None) -> bool:
     """Take all tasks of a job and end it; False: none was found (ended, or between two tables)."""
-    return bool(await fetch(conn, _SQL["cancel_chain"], job_id=job_id, fences=fences, reason=reason, now=now))
+    return bool(await fetch(conn, _SQL["cancel_chain"], job_id=job_id, fences=fences, reason=reason))
 
 
-async def cancel_branched(
-    conn: Connection, *, job_id: int, open_tasks: str, reason: str | None, now: datetime
-) -> bool:
+async def cancel_branched(conn: Connection, *, job_id: int, open_tasks: str, reason: str | None) -> bool:
     """End a job that forked; `open_tasks` is the JSON list of what was swept."""
-    row = await fetch(
-        conn, _SQL["cancel_branched"], job_id=job_id, open_tasks=open_tasks, reason=reason, now=now
-    )
+    row = await fetch(conn, _SQL["cancel_branched"], job_id=job_id, open_tasks=open_tasks, reason=reason)
     return bool(row)
 
 
@@ -152,9 +125,9 @@ async def is_finished(conn: Connection, job_id: int) -> str | None:
     return state
 
 
-async def retry_job(conn: Connection, *, job_id: int, now: datetime) -> list[str]:
+async def retry_job(conn: Connection, *, job_id: int) -> list[str]:
     """Start a failed or cancelled job again where it was; return the lanes of its tasks."""
-    return [row["lane"] for row in await fetch(conn, _SQL["retry_job"], job_id=job_id, now=now)]
+    return [row["lane"] for row in await fetch(conn, _SQL["retry_job"], job_id=job_id)]
 
 
 async def notify(conn: Connection, channel: str, payloads: Sequence[str]) -> None:

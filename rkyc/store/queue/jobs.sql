@@ -21,11 +21,18 @@ WITH pinned AS (
 SELECT (SELECT lane FROM pinned) AS lane, (SELECT count(*)::int FROM new_job) AS enqueued;
 
 -- name: take_idempotency_key
-INSERT INTO rkyc.idempotency (key, job_uuid, request_sha256, created_at) VALUES (:key, :uuid, :request_sha256, clock_timestamp())
+-- The hash is of Postgres's own text of the input, as in rkyc.enqueue: the same request through any door.
+INSERT INTO rkyc.idempotency (key, job_uuid, request_sha256, created_at)
+VALUES (:key, :uuid, sha256(convert_to(:pipeline::text || ' ' || :input::text::jsonb::text, 'UTF8')), clock_timestamp())
 ON CONFLICT (key) DO NOTHING RETURNING key;
 
--- name: find_idempotency_key
-SELECT job_uuid, request_sha256 FROM rkyc.idempotency WHERE key = :key;
+-- name: find_same_request
+-- An older program hashed in another way: then the job itself tells what was asked for.
+SELECT i.job_uuid FROM rkyc.idempotency i
+WHERE i.key = :key AND (
+  i.request_sha256 = sha256(convert_to(:pipeline::text || ' ' || :input::text::jsonb::text, 'UTF8'))
+  OR EXISTS (SELECT FROM rkyc.job j
+             WHERE j.uuid = i.job_uuid AND j.pipeline = :pipeline AND j.input::text = :input::text::jsonb::text));
 
 -- name: list_lanes
 SELECT name FROM rkyc.lane ORDER BY rank, name;
@@ -53,14 +60,6 @@ FROM rkyc.step_status s WHERE s.job_id = :uuid ORDER BY s.index;
 SELECT c.step, c.output FROM rkyc.checkpoint c JOIN rkyc.job j ON j.id = c.job_id WHERE j.uuid = :uuid
 UNION ALL
 SELECT h.step, h.result FROM rkyc.history h JOIN rkyc.job j ON j.id = h.job_id WHERE j.uuid = :uuid AND h.state = 'completed';
-
--- name: list_jobs
-SELECT s.* FROM rkyc.job_status s
-WHERE (:pipeline::text IS NULL OR s.pipeline = :pipeline) AND (:status::text IS NULL OR s.status = :status)
-  AND (:since::timestamptz IS NULL OR s.created_at >= :since)
-  AND (:corp::text IS NULL OR s.metadata ->> 'corp_id' = :corp OR s.metadata ->> 'corp' = :corp)
-  AND (:before::uuid IS NULL OR s.job_id < :before)
-ORDER BY s.job_id DESC LIMIT :limit;
 
 -- name: read_end
 SELECT h.state, h.result, h.error_code, h.error_message FROM rkyc.history h JOIN rkyc.job j ON j.id = h.job_id WHERE j.uuid = :uuid;
@@ -90,14 +89,14 @@ INSERT INTO rkyc.history (job_id, state, seq, branch, step, fence, worker_id, er
 SELECT :job_id, 'cancelled', greatest(f.events, f.last_seq, coalesce((SELECT b.events FROM rkyc.branching b WHERE b.job_id = :job_id), 0)) + 1,
   f.branch, coalesce(f.next_step, f.step), f.fence, f.worker_id, f.error_attempts, f.crash_attempts,
   (SELECT jsonb_agg(jsonb_build_object('branch', s.branch, 'step', coalesce(s.next_step, s.step), 'lane', s.lane)) FROM swept s),
-  f.started_at, f.step_started_at, :now, :reason
+  f.started_at, f.step_started_at, clock_timestamp(), :reason
 FROM first f
 RETURNING job_id;
 
 -- name: cancel_branched
 -- The same for a job that forked, whose tasks were swept before in this transaction.
 INSERT INTO rkyc.history (job_id, state, seq, branch, step, open_tasks, finished_at, error_message, started_at)
-SELECT b.job_id, 'cancelled', b.events + 1, (f.task ->> 'branch')::int, f.task ->> 'step', :open_tasks::jsonb, :now, :reason,
+SELECT b.job_id, 'cancelled', b.events + 1, (f.task ->> 'branch')::int, f.task ->> 'step', :open_tasks::jsonb, clock_timestamp(), :reason,
   coalesce((SELECT min((t ->> 'started_at')::timestamptz) FROM jsonb_array_elements(:open_tasks::jsonb) t),
            (SELECT min(c.started_at) FROM rkyc.checkpoint c WHERE c.job_id = b.job_id))
 FROM rkyc.branching b
@@ -119,7 +118,7 @@ WITH gone AS (
   INSERT INTO rkyc.event (job_id, seq, type, branch, step, attempt, worker_id, data, at)
   SELECT job_id, seq, 'job.retried', branch, step, attempt, worker_id,
     jsonb_build_object('state', state, 'error_code', error_code, 'error', error_message, 'started_at', started_at, 'finished_at', finished_at),
-    :now FROM gone
+    clock_timestamp() FROM gone
 ), buried AS (
   UPDATE rkyc.dead_letter SET state = 'requeued' WHERE job_id = :job_id AND state = 'dead'
 ), counted AS (

@@ -11,11 +11,12 @@ from rkyc.flow.states import MOVES
 from rkyc.store.pool import Connection, Pool
 from rkyc.store.queue import commits, jobs, tasks
 from tests.support.engine import announce, tasks_left
-from tests.support.moves import NOW, add_job, add_worker, advance, claim, dump, fail, finish, retry
+from tests.support.moves import NOW, add_job, advance, claim, dump
+from tests.support.places import LATER, WHERE, cancel, put
 from tests.support.probes import registry
 
 pytestmark = pytest.mark.anyio
-LATER = dt.datetime(2040, 1, 1, tzinfo=dt.UTC)
+ENDED = ("completed", "failed", "cancelled")
 
 
 async def state_of(conn: Connection, number: int) -> tuple[str, str | None]:
@@ -25,46 +26,6 @@ async def state_of(conn: Connection, number: int) -> tuple[str, str | None]:
     )
     assert row is not None
     return row["status"], row["wait_reason"]
-
-
-async def cancel(conn: Connection, number: int, reason: str | None) -> bool:
-    """Cancel as the client does: the leases are locked first."""
-    fences = [fence for _, fence in await commits.lock_leases(conn, number)]
-    return await jobs.cancel_chain(conn, job_id=number, fences=fences, reason=reason, now=NOW)
-
-
-async def put(conn: Connection, where: str) -> int:
-    """Enqueue a job and bring it to a state; return its number."""
-    if where == "scheduled":
-        return await add_job(conn, "chained", run_at=LATER)
-    number = await add_job(conn, "chained")
-    if where == "ready":
-        return number
-    (held,) = await claim(conn, await add_worker(conn))
-    if where == "backoff":
-        await commits.retry_tasks(conn, [retry(held)], worker_id=1, now=NOW)
-    elif where == "waiting":
-        await tasks.park_tasks(conn, [(held, "no_worker")], NOW)
-    elif where == "completed":
-        await commits.finish_tasks(conn, [finish(held)], worker_id=1, now=NOW)
-    elif where == "failed":
-        await commits.fail_task(conn, fail(held), seq=1, open_tasks="[]", warnings=None, worker_id=1, now=NOW)
-    elif where == "cancelled":
-        await cancel(conn, number, "no")
-    return number
-
-
-WHERE = {
-    "ready": ("pending", "queued"),
-    "scheduled": ("pending", "scheduled"),
-    "backoff": ("pending", "retry_backoff"),
-    "waiting": ("pending", "no_worker"),
-    "running": ("running", None),
-    "completed": ("completed", None),
-    "failed": ("failed", None),
-    "cancelled": ("cancelled", None),
-}
-ENDED = ("completed", "failed", "cancelled")
 
 
 def test_every_kind_of_move_has_its_tests() -> None:
@@ -127,13 +88,13 @@ async def test_only_a_failed_or_cancelled_job_is_started_again(pool: Pool, where
     async with pool.connection() as conn:
         number = await put(conn, where)
         before = await dump(conn)
-        lanes = await jobs.retry_job(conn, job_id=number, now=NOW)
+        lanes = await jobs.retry_job(conn, job_id=number)
         assert lanes == (["default"] if where in ("failed", "cancelled") else [])
         if not lanes:
             assert await dump(conn) == before
             return
         assert await state_of(conn, number) == ("pending", "queued")
-        assert await jobs.retry_job(conn, job_id=number, now=NOW) == []
+        assert await jobs.retry_job(conn, job_id=number) == []
 
 
 async def test_a_job_that_is_started_again_goes_on_behind_its_checkpoints(pool: Pool) -> None:
@@ -143,7 +104,7 @@ async def test_a_job_that_is_started_again_goes_on_behind_its_checkpoints(pool: 
         (held,) = await claim(conn, 1)
         await commits.advance_tasks(conn, [advance(held, "s2")], worker_id=1, now=NOW)
         await cancel(conn, number, None)
-        await jobs.retry_job(conn, job_id=number, now=NOW)
+        await jobs.retry_job(conn, job_id=number)
         (again,) = await claim(conn, 1)
         assert again.step == "s2"
         assert again.fence > held.fence
