@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
+import resource
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -15,9 +16,11 @@ from aiohttp import web
 
 from rkyc import __version__
 from rkyc.api.event_feed import EventFeed
+from rkyc.api.hints import Hints
 from rkyc.api.origin import is_loopback
 from rkyc.api.server import make_application
 from rkyc.api.services import ApiOptions, Intake, RenderReport, Services
+from rkyc.api.token_feed import TokenFeed
 from rkyc.app import App
 from rkyc.engine.worker import Worker
 from rkyc.errors import ConfigError
@@ -27,6 +30,8 @@ _KYC = "kyc"
 _END_S = 3.0
 # Thousands of streams come back at once when a process goes; whoever finds the queue full waits for seconds.
 _BACKLOG = 4096
+# Files beside the clients of streams: connections of the database and of other requests, children, documents.
+_OTHER_FILES = 1024
 
 
 def build_web(app: App, worker: Worker | None, *, host: str, port: int = 0) -> web.Application:
@@ -44,12 +49,7 @@ def build_web(app: App, worker: Worker | None, *, host: str, port: int = 0) -> w
         direct_dsn=settings.direct_dsn,
         version=__version__,
     )
-    feed = EventFeed(
-        pool=app.pool,
-        watches_max=options.sse_clients_max,
-        direct_dsn=options.direct_dsn,
-        look_s=options.look_s,
-    )
+    hints = Hints(pool=app.pool, direct_dsn=options.direct_dsn)
     intakes, reports = _find_domains(app)
     return make_application(
         Services(
@@ -57,7 +57,9 @@ def build_web(app: App, worker: Worker | None, *, host: str, port: int = 0) -> w
             pool=app.pool,
             metrics=app.metrics,
             registry=app.registry,
-            feed=feed,
+            hints=hints,
+            feed=EventFeed(pool=app.pool, hints=hints, look_s=options.look_s),
+            tokens=TokenFeed(pool=app.pool, hints=hints, look_s=options.look_s, ping_s=options.ping_s),
             options=options,
             intakes=intakes,
             reports=reports,
@@ -76,6 +78,7 @@ async def serve_web(app: App, worker: Worker | None, *, host: str, port: int) ->
         ConfigError: the port is taken, or the host is reached by others.
     """
     application = build_web(app, worker, host=host, port=port)
+    _allow_files(app.settings.sse_clients_max)
     # Without an access log: what matters is logged as events.
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=_END_S)
     await runner.setup()
@@ -86,6 +89,15 @@ async def serve_web(app: App, worker: Worker | None, *, host: str, port: int) ->
         yield f"http://{shown}:{bound_port}"
     finally:
         await runner.cleanup()
+
+
+def _allow_files(clients: int) -> None:
+    """Raise the soft limit of open files for so many clients, as far as the hard one lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = clients + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
 async def _listen(runner: web.AppRunner, host: str, port: int) -> None:

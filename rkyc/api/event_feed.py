@@ -1,37 +1,29 @@
 """Wakes the event streams of this process when something may have happened to their jobs.
 
-One LISTEN connection hears the hints of `job_progress`; hints are capped and may be lost, so once a
-second one statement looks how far every watched job is. A stream that is woken reads from the database,
-from its own place on: a slow client holds nothing here but that place. Nothing runs while nobody watches.
+Hints are capped and may be lost, so once a second one statement looks how far every watched job is. A
+stream that is woken reads from the database, from its own place on: a slow client holds nothing here but
+that place. Nothing runs while nobody watches.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Set
 from uuid import UUID
 
 import orjson
 
+from rkyc.api.hints import Hints
 from rkyc.api.job_events import JobEvent, JobHistory
+from rkyc.api.shared_reads import SharedReads
 from rkyc.engine.loop import PeriodicLoop
-from rkyc.errors import DatabaseConnectionError, NotFoundError, StoreError
-from rkyc.store.pool import Pool, Record, translate_errors
+from rkyc.errors import NotFoundError
+from rkyc.store.pool import Pool, Record
 from rkyc.store.queue import events as store
-from rkyc.store.queue.jobs import PROGRESS_CHANNEL
-from rkyc.telemetry import events
-from rkyc.telemetry.logs import get_logger
-
-_log = get_logger(__name__)
 
 # Rows of one read; a slow client is sent one page at a time.
 PAGE_ROWS = 500
-# Reads at once: many streams must not take all connections from the worker.
-READS_MAX = 4
-# The pause until LISTEN is tried again. Seconds.
-_LISTEN_PAUSE_S = 1.0
 _IDLE_S = 3600.0
 
 
@@ -61,33 +53,29 @@ class Watch:
 class EventFeed:
     """The watches of this process; `run` keeps them woken until cancelled."""
 
-    def __init__(
-        self, *, pool: Pool, watches_max: int, direct_dsn: str | None = None, look_s: float = 1.0
-    ) -> None:
+    def __init__(self, *, pool: Pool, hints: Hints, look_s: float = 1.0) -> None:
         self._pool = pool
-        self._direct_dsn = direct_dsn
-        self._watches_max = watches_max
+        self._hints = hints
         self._by_uuid: dict[str, set[Watch]] = {}
         self._watches: set[Watch] = set()
-        self._watched = asyncio.Event()
-        self._reads = asyncio.Semaphore(READS_MAX)
-        self._pages: dict[tuple[int, int], asyncio.Task[list[Record]]] = {}
+        self._plans = SharedReads(self._read_plan)
+        self._pages = SharedReads(self._read_page)
         self._look_loop = PeriodicLoop("events", self._look, interval_s=look_s)
         self.is_closing = False
+        hints.join(self)
 
     @property
-    def is_full(self) -> bool:
-        return len(self._watches) >= self._watches_max
+    def count(self) -> int:
+        """How many streams are open."""
+        return len(self._watches)
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._look_loop.run(), name="rkyc events look")
-            group.create_task(self._listen(), name="rkyc events listen")
+        await self._look_loop.run()
 
     def close(self) -> None:
         """Ask all streams to end: the process goes away, their clients come back to another."""
         self.is_closing = True
-        self._wake_all()
+        self.wake_all()
 
     @contextlib.contextmanager
     def watch(self, uuid: UUID, job_id: int, *, is_gone: Callable[[], bool]) -> Iterator[Watch]:
@@ -95,8 +83,8 @@ class EventFeed:
         watch = Watch(job_id, is_gone)
         self._watches.add(watch)
         self._by_uuid.setdefault(str(uuid), set()).add(watch)
+        self._hints.want()
         if len(self._watches) == 1:
-            self._watched.set()
             self._look_loop.wake()
         try:
             yield watch
@@ -113,34 +101,37 @@ class EventFeed:
         Raises:
             NotFoundError: no such job.
         """
-        async with self._reads, self._pool.connection() as conn:
-            plan = await store.read_plan(conn, uuid)
+        plan = await self._plans.get(uuid)
         if plan is None:
             raise NotFoundError(f"no job {uuid}: GET /api/v1/jobs lists those that are kept")
         return EventReader(self, plan)
 
     async def read_rows(self, job_id: int, since: int) -> list[Record]:
         """Return a page of a job's rows; who asks for the same page before it is read shares it."""
-        page = self._pages.get((job_id, since))
-        if page is None:
-            page = asyncio.create_task(self._read_page(job_id, since))
-            # Those who asked may all be gone by then: what went wrong is theirs to hear, nobody else's.
-            page.add_done_callback(lambda done: done.cancelled() or done.exception())
-            self._pages[job_id, since] = page
-        # Whoever goes away leaves it to the others.
-        return await asyncio.shield(page)
+        return await self._pages.get((job_id, since))
 
-    async def _read_page(self, job_id: int, since: int) -> list[Record]:
-        try:
-            await self._reads.acquire()
-        finally:
-            # From here on the page has its moment: who asks now may have been woken by something later.
-            del self._pages[job_id, since]
-        try:
-            async with self._pool.connection() as conn:
-                return await store.read_events(conn, job_id, since=since, limit=PAGE_ROWS)
-        finally:
-            self._reads.release()
+    def wake_job(self, uuid: str) -> None:
+        for watch in self._by_uuid.get(uuid, ()):
+            watch.wake()
+
+    def wake_streams(self, job_ids: Set[int], marked: Set[int]) -> None:
+        if marked:
+            for watch in self._watches:
+                if watch.job_id in marked:
+                    watch.wake()
+
+    def wake_all(self) -> None:
+        for watch in self._watches:
+            watch.wake()
+
+    async def _read_plan(self, uuid: UUID) -> Record | None:
+        async with self._pool.connection() as conn:
+            return await store.read_plan(conn, uuid)
+
+    async def _read_page(self, key: tuple[int, int]) -> list[Record]:
+        job_id, since = key
+        async with self._pool.connection() as conn:
+            return await store.read_events(conn, job_id, since=since, limit=PAGE_ROWS)
 
     async def _look(self) -> float | None:
         """Compare how far the watched jobs are with the last look."""
@@ -157,40 +148,6 @@ class EventFeed:
                 watch.mark = mark
                 watch.wake()
         return None
-
-    async def _listen(self) -> None:
-        """Hold the LISTEN connection, from the first watch on."""
-        await self._watched.wait()
-        while True:
-            conn = None
-            lost = asyncio.Event()
-            try:
-                with translate_errors():
-                    conn = await self._pool.dedicated(dsn=self._direct_dsn, application_name="rkyc events")
-                    conn.add_termination_listener(lambda *_, lost=lost: lost.set())
-                    await conn.add_listener(PROGRESS_CHANNEL, self._hear)
-                self._wake_all()
-                await lost.wait()
-            except (DatabaseConnectionError, StoreError) as error:
-                _log.debug(events.LISTEN_SILENT, error=str(error))
-            finally:
-                if conn is not None:
-                    conn.terminate()
-            await asyncio.sleep(_LISTEN_PAUSE_S)
-
-    def _hear(self, _conn: Any, _pid: int, _channel: str, text: Any) -> None:
-        """Wake those who watch the job that a hint names."""
-        try:
-            uuid = orjson.loads(text)["job_id"]
-        except (ValueError, KeyError, TypeError):
-            # Anyone may notify on the channel.
-            return
-        for watch in self._by_uuid.get(uuid, ()) if isinstance(uuid, str) else ():
-            watch.wake()
-
-    def _wake_all(self) -> None:
-        for watch in self._watches:
-            watch.wake()
 
 
 class EventReader:

@@ -26,6 +26,7 @@ _EVENT = 20_000
 _END = 30_000
 _RETRIED = 40_000
 _STARTED = 50_000
+_STREAM = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,11 @@ class JobHistory:
                 said = orjson.loads(row["data"])
                 yield from self._end(row, said["state"], said)
                 yield self._event(row, _RETRIED, "job.retried", row["step"], "pending")
+            case "stream":
+                said = orjson.loads(row["data"])
+                place = _STREAM + said.pop("place") - 1
+                more = {"attempt": row["attempt"], **(said if row["type"] == "stream.completed" else {})}
+                yield self._event(row, place, row["type"], row["step"], "running", **more)
             case "event":
                 status = "running" if self._is_forked else "pending"
                 yield self._event(row, _EVENT, row["type"], row["step"], status, **_retry(row))

@@ -13,6 +13,7 @@ from rkyc.api.problems import Problem
 from rkyc.api.requests import CancelRequest, EmptyRequest, JobRequest, JobsQuery, ReportQuery
 from rkyc.api.services import SERVICES, Services
 from rkyc.api.sse import stream_events
+from rkyc.api.tokens import stream_tokens
 from rkyc.api.wire import embed, read_body, read_job_id, read_query, respond
 from rkyc.engine.client import Submitted
 from rkyc.errors import ConflictError, UnknownPipelineError
@@ -37,6 +38,7 @@ def routes() -> list[web.RouteDef]:
         web.get(one, show_job),
         web.delete(one, cancel_job),
         web.get(one + "/events", stream_events, allow_head=False),
+        web.get(one + "/stream", stream_tokens, allow_head=False),
         web.post(one + "/cancel", cancel_job),
         web.post(one + "/retry", retry_job),
         web.get(one + "/report", show_report),
@@ -95,7 +97,9 @@ async def answer_submitted(services: Services, submitted: Submitted, **more: Any
 def links_of(job_id: UUID) -> dict[str, str]:
     """Return where the job and what belongs to it are found."""
     one = f"{JOBS}/{job_id}"
-    return {"self": one} | {name: f"{one}/{name}" for name in ("events", "report", "cancel", "retry")}
+    return {"self": one} | {
+        name: f"{one}/{name}" for name in ("events", "stream", "report", "cancel", "retry")
+    }
 
 
 async def list_jobs(request: web.Request) -> web.Response:

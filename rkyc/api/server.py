@@ -18,7 +18,7 @@ from rkyc.api.services import SERVICES, Services
 
 
 def make_application(services: Services) -> web.Application:
-    """Return the application; its event feed runs while it is served."""
+    """Return the application; its feeds run while it is served."""
     application = web.Application(
         middlewares=[answer_problems, refuse_foreign_pages],
         client_max_size=services.options.body_bytes_max,
@@ -27,18 +27,23 @@ def make_application(services: Services) -> web.Application:
     application.add_routes(
         [*operations.routes(), *jobs.routes(), *blobs.routes(services.options), *pipelines.routes()]
     )
-    application.cleanup_ctx.append(_run_feed)
+    application.cleanup_ctx.append(_run_feeds)
     application.on_shutdown.append(_end_streams)
     return application
 
 
-async def _run_feed(application: web.Application) -> AsyncIterator[None]:
-    running = asyncio.create_task(application[SERVICES].feed.run(), name="rkyc events")
+async def _run_feeds(application: web.Application) -> AsyncIterator[None]:
+    services = application[SERVICES]
+    loops = {"hints": services.hints.run, "events": services.feed.run, "tokens": services.tokens.run}
+    running = [asyncio.create_task(run(), name=f"rkyc {name}") for name, run in loops.items()]
     yield
-    running.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
+    for task in running:
+        task.cancel()
+    for task in running:
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 async def _end_streams(application: web.Application) -> None:
     application[SERVICES].feed.close()
+    application[SERVICES].tokens.close()

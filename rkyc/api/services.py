@@ -14,6 +14,8 @@ from uuid import UUID
 from aiohttp import web
 
 from rkyc.api.event_feed import EventFeed
+from rkyc.api.hints import Hints
+from rkyc.api.token_feed import TokenFeed
 from rkyc.engine.client import Client
 from rkyc.flow.pipeline import Registry
 from rkyc.store.pool import Pool
@@ -47,7 +49,9 @@ class Services:
     pool: Pool
     metrics: Metrics
     registry: Registry
+    hints: Hints
     feed: EventFeed
+    tokens: TokenFeed
     options: ApiOptions = field(default_factory=ApiOptions)
     intakes: Mapping[str, Intake] = field(default_factory=dict)
     reports: Mapping[str, RenderReport] = field(default_factory=dict)

@@ -7,6 +7,7 @@ come no more. While the database is away the stream stays open and goes on when 
 
 from __future__ import annotations
 
+import asyncio
 import time
 from uuid import UUID
 
@@ -22,19 +23,21 @@ from rkyc.telemetry.logs import get_logger
 
 _log = get_logger(__name__)
 
-_HEADERS = {
+HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-cache",
     # Proxies that buffer would hold events back. Source: nginx, X-Accel-Buffering.
     "X-Accel-Buffering": "no",
 }
 # How soon a browser comes back after a cut. Milliseconds.
-_RECONNECT = b"retry: 1000\n\n"
+RECONNECT = b"retry: 1000\n\n"
 _PING = b": ping\n\n"
 # Digits of the largest id there can be.
 _ID_DIGITS_MAX = 15
 # How long a stream waits for a database that is away before it looks again. Seconds.
 _AWAY_PAUSE_S = 1.0
+# How long a client may not take what it is sent before it is cut. Seconds.
+_WRITE_LIMIT_S = 30.0
 
 
 async def stream_events(request: web.Request) -> web.StreamResponse:
@@ -42,10 +45,7 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
     services = request.app[SERVICES]
     feed = services.feed
     job_id = read_job_id(request)
-    if feed.is_full or feed.is_closing:
-        raise Problem(
-            503, "STREAMS_FULL", "this process keeps no more event streams open: try again", retry_after_s=2
-        )
+    require_room(services)
     transport = request.transport
     reader = await feed.open(job_id)
     with feed.watch(
@@ -55,13 +55,15 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
         first = await reader.next()
         if not first and reader.is_over:
             return web.Response(status=204)
-        response = web.StreamResponse(headers=_HEADERS)
+        response = web.StreamResponse(headers=HEADERS)
         await response.prepare(request)
-        stream = _Stream(response, services, watch, reader, extra)
+        stream = _Stream(request, response, services, watch, reader, extra)
         services.metrics.sse_opened()
         _log.debug(events.STREAM_OPENED, job_id=str(job_id))
         try:
-            await response.write(_RECONNECT + b"".join(event.encode(job_id, extra) for event in first))
+            await send(
+                request, response, RECONNECT + b"".join(event.encode(job_id, extra) for event in first)
+            )
             await stream.run(job_id)
         except ConnectionResetError:
             # The client went away; it knows its place and may come back.
@@ -72,10 +74,43 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
     return response
 
 
+def require_room(services: Services) -> None:
+    """Refuse a stream that is one too many.
+
+    Raises:
+        Problem: 503, with when to come again.
+    """
+    feed, tokens = services.feed, services.tokens
+    if feed.is_closing or feed.count + tokens.count >= services.options.sse_clients_max:
+        raise Problem(
+            503, "STREAMS_FULL", "this process keeps no more event streams open: try again", retry_after_s=2
+        )
+
+
+def read_last_id(request: web.Request) -> str:
+    """Return the id of the last event that the client has, as it says; empty for none."""
+    # A browser that comes back sends the header, beside the query of its first address.
+    return request.headers.get("Last-Event-ID") or request.query.get("last_event_id", "")
+
+
+async def send(request: web.Request, response: web.StreamResponse, data: bytes) -> None:
+    """Send data at the client's pace; cut it if it takes nothing for long.
+
+    Raises:
+        ConnectionResetError: the client is gone, or was cut.
+    """
+    try:
+        async with asyncio.timeout(_WRITE_LIMIT_S):
+            await response.write(data)
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionResetError("the client does not read") from None
+
+
 async def _skip(request: web.Request, reader: EventReader) -> bool:
     """Go to the client's place; False: it named one that is not of this job, so it gets all."""
-    # A browser that comes back sends the header, beside the query of its first address.
-    given = request.headers.get("Last-Event-ID") or request.query.get("last_event_id", "")
+    given = read_last_id(request)
     if not given:
         return True
     if not (given.isascii() and given.isdigit() and len(given) <= _ID_DIGITS_MAX):
@@ -88,12 +123,14 @@ class _Stream:
 
     def __init__(
         self,
+        request: web.Request,
         response: web.StreamResponse,
         services: Services,
         watch: Watch,
         reader: EventReader,
         extra: dict[str, bool],
     ) -> None:
+        self._request = request
         self._response = response
         self._feed = services.feed
         self._ping_s = services.options.ping_s
@@ -112,10 +149,13 @@ class _Stream:
                 fresh = []
                 pause_s = min(pause_s, _AWAY_PAUSE_S)
             if fresh:
-                await self._response.write(b"".join(event.encode(job_id, self._extra) for event in fresh))
+                await self._send(b"".join(event.encode(job_id, self._extra) for event in fresh))
                 sent_at = time.monotonic()
                 continue
             await self._watch.wait(pause_s)
             if time.monotonic() - sent_at >= self._ping_s:
-                await self._response.write(_PING)
+                await self._send(_PING)
                 sent_at = time.monotonic()
+
+    async def _send(self, data: bytes) -> None:
+        await send(self._request, self._response, data)

@@ -79,6 +79,19 @@ class StepContext(Protocol):
         """Tell listeners how far the step is (0-1): a hint, not kept."""
         ...
 
+    async def emit(self, text: str) -> None:
+        """Send a piece of text to whoever watches the job's token stream, in order; it is not kept.
+
+        A stream is one attempt's: a later attempt of the step that emits begins anew, and those who watch are
+        told. An answer that `call` remembers is not emitted again unless the step does so. NUL and half
+        surrogate pairs go out as U+FFFD.
+
+        Raises:
+            OutputInvalidError: not a text, or more than one attempt may emit.
+            LeaseLostError: another worker has the task, or the job has ended: stop.
+        """
+        ...
+
     def metadata(self, **values: Any) -> None:
         """Merge values into the job's metadata; written with the step's outcome."""
         ...

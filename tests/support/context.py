@@ -1,6 +1,6 @@
 """A context that runs a step's body on the spot: no engine, no journal on disk, no child process.
 
-It keeps what a step says (warnings, progress, metadata) and remembers its calls by name and count, so
+It keeps what a step says (warnings, progress, tokens, metadata) and remembers its calls by name and count, so
 that a second run of the same step with the same context repeats no call.
 """
 
@@ -48,6 +48,7 @@ class InlineContext:
         self.log = SilentLog()
         self.warnings: list[dict[str, Any]] = []
         self.fractions: list[float] = []
+        self.emitted: list[str] = []
         self.metadata_values: dict[str, Any] = {}
         self.calls: list[str] = []
 
@@ -80,6 +81,9 @@ class InlineContext:
 
     def progress(self, fraction: float) -> None:
         self.fractions.append(fraction)
+
+    async def emit(self, text: str) -> None:
+        self.emitted.append(text)
 
     def metadata(self, **values: Any) -> None:
         self.metadata_values.update(values)

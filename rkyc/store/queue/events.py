@@ -1,6 +1,6 @@
-"""What happened to a job, in its order: derived from checkpoints, events and history.
+"""What happened to a job, in its order: derived from checkpoints, events, streams and history.
 
-Numbers (`seq`) grow within a job in the order of the commits; a number may hold up to three rows.
+Numbers (`seq`) grow within a job in the order of the commits; a number may hold several rows.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ async def read_events(conn: Connection, job_id: int, *, since: int, limit: int) 
     """Return the rows from a number on, that number included; 0 for all.
 
     (seq, kind, type, step, at, attempt, degraded, data, result); `kind` is created, checkpoint, event,
-    history (`type` is the state) or started; data and result are JSON text.
+    history (`type` is the state), started or stream; data and result are JSON text.
     """
     return await fetch(conn, _SQL["read_events"], job_id=job_id, since=since, limit=limit)
 

@@ -28,7 +28,13 @@ SELECT r.seq, r.kind, r.type, r.step, r.at, r.attempt, r.degraded, r.data, r.res
     (SELECT min(r.started_at) FROM rkyc.running r WHERE r.job_id = :job_id),
     (SELECT h.started_at FROM rkyc.history h WHERE h.job_id = :job_id),
     (SELECT min(w.started_at) FROM rkyc.waiting_task w WHERE w.job_id = :job_id)) AS at) s WHERE s.at IS NOT NULL
-) r WHERE r.seq >= :since ORDER BY r.seq, r.rank LIMIT :limit;
+  UNION ALL
+  -- Several attempts may begin at one number: a task that was given back is not charged.
+  SELECT m.seq, 6, 'stream', CASE WHEN m.is_end THEN 'stream.completed' ELSE 'stream.started' END, m.step, m.at, m.attempt, false,
+    jsonb_build_object('place', row_number() OVER (PARTITION BY m.seq ORDER BY m.fence, m.is_end), 'chunks', m.chunks, 'chars', m.chars),
+    NULL
+  FROM rkyc.stream_event m WHERE m.job_id = :job_id AND m.seq >= :since
+) r WHERE r.seq >= :since ORDER BY r.seq, r.rank, (r.data ->> 'place')::int LIMIT :limit;
 
 -- name: read_marks
 -- How far each of these jobs is: where a mark changed, something happened.
@@ -36,5 +42,6 @@ SELECT w.id AS job_id, concat_ws('.',
   coalesce((SELECT max(c.seq) FROM rkyc.checkpoint c WHERE c.job_id = w.id), 0),
   coalesce((SELECT max(e.seq) FROM rkyc.event e WHERE e.job_id = w.id), 0),
   coalesce((SELECT h.seq FROM rkyc.history h WHERE h.job_id = w.id), 0),
+  (SELECT count(*) FROM rkyc.stream_event m WHERE m.job_id = w.id),
   EXISTS (SELECT FROM rkyc.running r WHERE r.job_id = w.id)) AS mark
 FROM unnest(:job_ids::bigint[]) AS w(id);
