@@ -18,7 +18,7 @@ ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
 $(shell rm -f $(READY) $(BINARY_READY))
 endif
 
-.PHONY: demo test test-system check prove bench serve binary setup format clean help
+.PHONY: demo test test-system check prove bench bench-peers serve binary setup format clean help
 
 demo: $(READY) ## analyse an example company, kill the worker, see the job go on
 	@$(PY) -m rkyc demo
@@ -42,6 +42,9 @@ prove: $(READY) ## run the long proofs; the dated record goes to docs/proofs
 
 bench: $(READY) ## measure; the dated results go to bench/results
 	@$(PY) bench/run.py
+
+bench-peers: $(READY) ## measure beside other queues, which it installs into .bench-peers
+	@$(PY) -m bench.peers
 
 serve: $(READY) ## run worker, API and dashboard here
 	@$(PY) -m rkyc serve

@@ -1,0 +1,25 @@
+"""graphile-worker: Node and Postgres. It deletes completed jobs; no history, no results, no steps."""
+
+from __future__ import annotations
+
+from bench.peers.packages import NodePackages
+from bench.peers.rival import Load, Rival
+from bench.peers.stores import PostgresStore
+
+RIVAL = Rival(
+    name="graphile-worker",
+    version="0.17.3",
+    licence="MIT",
+    packages=NodePackages({"graphile-worker": "0.17.3"}),
+    worker="graphile_worker",
+    store=PostgresStore("SELECT NOT EXISTS (SELECT FROM graphile_worker._private_jobs)"),
+    loads={
+        "noop": Load(jobs=30_000, slots=24, goal=2.0),
+        "enqueue_one": Load(jobs=1_000),
+        "enqueue_bulk": Load(jobs=30_000),
+        "start": Load(jobs=150, slots=24),
+    },
+    # Source: https://worker.graphile.org/docs/performance (2026-11-21).
+    settings="concurrentJobs 24, localQueue.size 500, completion batches (delay 0), pool of 25: its documentation's"
+    " settings for speed; deletes completed jobs",
+)
