@@ -72,7 +72,7 @@ def draw(chart: Chart) -> str:
     height = y + FOOT - GROUP_GAP
     axis = [
         f'<line class="rule" x1="{scale.place(tick):.1f}" x2="{scale.place(tick):.1f}" y1="{HEAD - 6}" y2="{height - FOOT}"/>'
-        f'<text class="quiet" x="{scale.place(tick):.1f}" y="{height - 12:.1f}" text-anchor="middle">{tick:,g}</text>'
+        f'<text class="quiet" x="{scale.place(tick):.1f}" y="{height - 12:.1f}" text-anchor="middle">{_write_tick(tick)}</text>'
         for tick in scale.ticks
     ]
     return "\n".join(
@@ -136,6 +136,10 @@ def _draw_bar(bar: Bar, y: float, scale: _Scale) -> list[str]:
         right = max(right, at)
     parts.append(f'<text class="quiet" x="{right + 6:.1f}" y="{y + 12.5:.1f}">{escape(bar.text)}</text>')
     return parts
+
+
+def _write_tick(tick: float) -> str:
+    return f"{tick:,.0f}" if tick >= 1 and tick == round(tick) else f"{tick:g}"
 
 
 def _round_step(rough: float) -> float:

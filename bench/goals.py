@@ -34,6 +34,9 @@ class Row:
         return value >= bound if more_is_better or self.of_ratio else value <= bound
 
 
+# Within 5 and within 25 percent more time.
+_WITHIN_5, _WITHIN_25 = 1 / 1.05, 1 / 1.25
+
 ROWS = (
     Row(
         "noop_throughput",
@@ -242,6 +245,7 @@ ROWS = (
         "Start to ready, private Postgres to be started",
         limited_by="imports, then the start of Postgres",
     ),
+    Row("startup", "ready, engine alone", "Start to ready, the engine alone"),
     Row("startup", "rkyc --help", "`rkyc --help`", 0.3, limited_by="the interpreter, then imports"),
     Row(
         "growth",
@@ -259,6 +263,33 @@ ROWS = (
         of_ratio=True,
         limited_by="the slots, until the processors are full",
     ),
+    Row("history", "claim, p50", "Claim behind finished and scheduled jobs, p50", _WITHIN_5, of_ratio=True),
+    Row("history", "claim, p99", "Claim behind finished and scheduled jobs, p99", _WITHIN_25, of_ratio=True),
+    Row("history", "claim, pages", "Pages that this claim reads", 1.0, of_ratio=True),
+    Row("history", "noop, full", "No-op jobs behind finished ones"),
+    Row(
+        "history", "noop, planned on empty tables", "No-op jobs, planned on empty tables", 0.95, of_ratio=True
+    ),
+    Row("history", "eight, full", "Jobs of 8 steps behind finished ones"),
+    Row(
+        "history",
+        "eight, planned on empty tables",
+        "Jobs of 8 steps, planned on empty tables",
+        0.95,
+        of_ratio=True,
+    ),
+    Row("pinned", "pinned snapshot", "No-op jobs under a pinned snapshot", 0.95, of_ratio=True),
+    Row("pinned", "pinned snapshot, claim p99", "Claim under a pinned snapshot, p99", 0.5, of_ratio=True),
+    Row("pinned", "late job starts", "A job committed late starts after", 1_000),
+    Row("pinned", "2,000 late jobs start", "2,000 jobs committed late start within", 100),
+    Row(
+        "sse_fanout",
+        "chunk to client, p50",
+        "A chunk to 5,000 listening clients, p50",
+        20,
+        limited_by="one event loop writes to all of them",
+    ),
+    Row("sse_fanout", "chunk to client, p99", "A chunk to 5,000 listening clients, p99"),
 )
 
 

@@ -15,7 +15,7 @@ from bench.harness import Bench, command, run_case
 from bench.measure import Measure, Sample, pick_quantile
 
 # Probes of a round, and seconds between a start and the next probe: more than any round of the worker.
-PROBES = 25
+PROBES = 15
 PAUSE_S = (0.05, 0.5)
 SETTLE_S = 1.0
 WINDOW_S, WINDOW_LONG_S = 10.0, 60.0

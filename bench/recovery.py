@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import asyncpg
 
 from bench.backlog import Backlog, enqueue, insert_bare
-from bench.harness import Bench, command, run_case, wait_until
+from bench.harness import Bench, Connection, command, run_case, wait_until
 from bench.marks import Marks
 from bench.measure import Measure, Sample, measure_in_turn, of_detail
 from bench.pipelines import STEPS, TRACE_S
@@ -84,7 +84,7 @@ async def _kill_one(
     bench: Bench,
     commands: Sequence[Sequence[object]],
     marks: Marks,
-    conn: asyncpg.Connection[asyncpg.Record],
+    conn: Connection,
     *,
     ended: str,
     committed: str,

@@ -2,7 +2,8 @@
 
 From the start of the process to the line that says that it is ready, with the web app and the built-in
 pipelines, on the private Postgres: while that runs already (another process uses it), and when it has
-to be started on its data folder first. Help is compared with a Python that does nothing.
+to be started on its data folder first. Then the engine alone, with one small pipeline. Help is compared
+with a Python that does nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from bench.harness import ROOT, Bench, Process, run_case
 from bench.measure import Measure, Sample, measure_in_turn
+from bench.small_app import ALONE
 from rkyc.store.embedded import start_embedded, stop_embedded
 
 
@@ -23,18 +25,19 @@ async def measure(bench: Bench) -> list[Measure]:
     # Short: the path of a socket may have some hundred characters.
     home = bench.folder / "home"
 
-    async def warm() -> Sample:
+    async def warm(*options: str) -> Sample:
         await start_embedded(home)
         try:
-            return await _time_serve(home)
+            return await _time_serve(home, *options)
         finally:
             await stop_embedded(home)
 
     samples = await measure_in_turn(
         bench.runs,
         {
-            "warm": warm,
-            "cold": lambda: _time_serve(home),
+            "warm": lambda: warm("--port", "0"),
+            "cold": lambda: _time_serve(home, "--port", "0"),
+            "alone": lambda: warm(*ALONE),
             "help": lambda: _time_command("-m", "rkyc", "--help"),
             "nothing": lambda: _time_command("-c", "pass"),
         },
@@ -42,6 +45,7 @@ async def measure(bench: Bench) -> list[Measure]:
     return [
         Measure("ready, private Postgres runs", "s", samples["warm"], more_is_better=False),
         Measure("ready, private Postgres to be started", "s", samples["cold"], more_is_better=False),
+        Measure("ready, engine alone", "s", samples["alone"], more_is_better=False),
         Measure(
             "rkyc --help",
             "s",
@@ -53,10 +57,11 @@ async def measure(bench: Bench) -> list[Measure]:
     ]
 
 
-async def _time_serve(home: Path) -> Sample:
+async def _time_serve(home: Path, *options: str) -> Sample:
     began = time.monotonic()
-    serve = ["rkyc", "serve", "--port", "0"]
-    async with Process.start(serve, environ={"RKYC_DATA_DIR": str(home), "LOG_LEVEL": "WARNING"}) as worker:
+    async with Process.start(
+        ["rkyc", "serve", *options], environ={"RKYC_DATA_DIR": str(home), "LOG_LEVEL": "WARNING"}
+    ) as worker:
         json.loads(await worker.read_line())
         return Sample(time.monotonic() - began)
 
