@@ -204,7 +204,6 @@ ROWS = (
         3.0,
         limited_by="the same: one statement takes all of them",
     ),
-    Row("recovery", "completed steps that ran again", "Completed steps that ran again", 0, 0),
     Row(
         "idle",
         "statements",

@@ -118,8 +118,10 @@ def _write_case(saved: Saved, case: str) -> str:
     entries = saved.of_case(case)
     if not entries:
         return f"`python -m bench.{case}`: no result is saved."
-    lines = ["| measure | median (smallest-largest) | beside | ratio (smallest-largest) | goal | |"]
-    lines.append("|---|---|---|---|---|---|")
+    lines = [
+        "| measure | median (smallest-largest) | beside | ratio (smallest-largest) | goal | | seen with it |"
+    ]
+    lines.append("|---|---|---|---|---|---|---|")
     rows = list(rows_of(case))
     for entry in entries:
         its_rows = [row for row in rows if row.measure == entry.measure["name"] and row.goal is not None]
@@ -128,7 +130,7 @@ def _write_case(saved: Saved, case: str) -> str:
         goals = ", ".join(_goal(row, entry) for row in its_rows)
         beside = f"{number(entry.baseline)} {_against(entry)}" if entry.baseline is not None else ""
         ratio = _spread(entry.measure["ratio"]) if entry.ratio is not None else ""
-        cells = (str(entry.measure["name"]), _value(entry), beside, ratio, goals, verdict)
+        cells = (str(entry.measure["name"]), _value(entry), beside, ratio, goals, verdict, _details(entry))
         lines.append(f"| {' | '.join(cells)} |")
     runs = {str(entry.result["at"]): entry.result for entry in entries}
     for at, result in sorted(runs.items()):
@@ -167,6 +169,11 @@ def _spread(values: Mapping[str, Any]) -> str:
     if len(values["values"]) == 1:
         return number(values["median"])
     return f"{number(values['median'])} ({number(values['min'])}-{number(values['max'])})"
+
+
+def _details(entry: Entry) -> str:
+    details = entry.measure["measured"].get("details", {})
+    return ", ".join(f"{name.replace('_', ' ')} {number(value)}" for name, value in details.items())
 
 
 def _against(entry: Entry) -> str:
