@@ -50,7 +50,11 @@ def main() -> int:
         default="short",
         help="a minute per case, as in its sweep, or as its scenarios say",
     )
-    parser.add_argument("--prefetch", type=int, help="RKYC_PREFETCH of the replicas; its default without")
+    parser.add_argument(
+        "--prefetch",
+        type=int,
+        help="tasks that a replica claims ahead; 4 times its slots, at least 128, without",
+    )
     parser.add_argument(
         "--save", action="store_true", help="put the rows into bench/results/DATE-public.json"
     )
@@ -64,10 +68,9 @@ def main() -> int:
     if options.list:
         print("\n".join(f"{case.name}: {case.seconds:,.0f} s" for case in known.values()))
         return 0
-    settings = {} if options.prefetch is None else {"RKYC_PREFETCH": str(options.prefetch)}
     is_short = options.length == "short"
     # The public benchmark samples every 5 s and looks back 30 s, longer than a short phase lasts.
-    terms = Terms(options.length, 1.0 if is_short else 5.0, 5.0 if is_short else 30.0, settings)
+    terms = Terms(options.length, 1.0 if is_short else 5.0, 5.0 if is_short else 30.0, options.prefetch)
     rows = uvloop.run(_run(chosen, terms, is_saved=options.save))
     if options.json:
         print(json.dumps([row.as_json() for row in rows], indent=1))

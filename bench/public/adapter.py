@@ -3,7 +3,7 @@
 One process that enqueues, works and reports, as that benchmark's CONTRIBUTING_ADAPTERS.md wants it.
 SCENARIO is `long_horizon`, or `migrate_only` and `worker_only`, which its older chaos.py uses. It ends
 with 0 within 5 s of a SIGTERM. Which variables it reads stands in contract.py, how to run it in README.md.
-RKYC_* settings are read as always; RKYC_PREFETCH for instance.
+RKYC_* settings are read as always; only RKYC_PREFETCH has another default, in contract.py.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ def read_settings(orders: Orders, environ: os._Environ[str]) -> Settings:
         **environ,
         "RKYC_DSN": orders.database_url,
         "RKYC_SLOTS": str(orders.workers),
+        "RKYC_PREFETCH": str(orders.prefetch),
         "RKYC_GRACE_S": str(_GRACE_S),
     }
     if environ.get("MAX_CONNECTIONS"):

@@ -22,6 +22,11 @@ MANIFEST = json.loads(Path(__file__).with_name("adapter.json").read_text(encodin
 _HEAD_BYTES = 96
 
 
+def choose_prefetch(workers: int) -> int:
+    """Return how many tasks to claim ahead of so many slots: jobs of a millisecond are shorter than a claim."""
+    return max(128, 4 * workers)
+
+
 @dataclass(frozen=True, slots=True)
 class Orders:
     """The environment variables of one run; `_s` is seconds, `_ms` milliseconds."""
@@ -40,6 +45,7 @@ class Orders:
     workers: int = 32
     work_ms: float = 1.0
     padding: str = ""
+    prefetch: int = 128
     sample_every_s: float = 5.0
     window_s: float = 30.0
     ledger: Path | None = None
@@ -56,6 +62,7 @@ class Orders:
         get = environ.get
         instance = int(get("BENCH_INSTANCE_ID") or 0)
         duration = get("JOB_DURATION_MS") or "30000"
+        workers = int(get("WORKER_COUNT") or 32)
         return cls(
             database_url=environ["DATABASE_URL"],
             scenario=get("SCENARIO") or "long_horizon",
@@ -68,7 +75,8 @@ class Orders:
             batch_max=max(1, int(get("PRODUCER_BATCH_MAX") or 128)),
             batch_ms=max(1.0, float(get("PRODUCER_BATCH_MS") or 25)),
             target_depth=int(get("TARGET_DEPTH") or 1000),
-            workers=int(get("WORKER_COUNT") or 32),
+            workers=workers,
+            prefetch=int(get("RKYC_PREFETCH") or choose_prefetch(workers)),
             work_ms=float(duration if get("SCENARIO") == "worker_only" else get("JOB_WORK_MS") or 1),
             padding=_pad(int(get("JOB_PAYLOAD_BYTES") or 256), is_random=get("JOB_PAYLOAD_KIND") == "random"),
             sample_every_s=float(get("SAMPLE_EVERY_S") or 5),

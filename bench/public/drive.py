@@ -6,7 +6,7 @@ import asyncio
 import datetime as dt
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import asyncpg
 
 from bench.harness import Connection
 from bench.machine import describe_commit, describe_machine
+from bench.public.contract import choose_prefetch
 from bench.public.faults import FAULTS, Stage
 from bench.public.findings import (
     Span,
@@ -38,12 +39,12 @@ _PEAK_RATE = 60_000
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How cases are run: `length` of scenarios.py; `period_s` between samples; `settings` of the replicas."""
+    """How cases are run: `length` of scenarios.py, seconds between samples, tasks claimed ahead (None: the adapter's way)."""
 
     length: str
     period_s: float
     window_s: float
-    settings: Mapping[str, str]
+    prefetch: int | None = None
 
 
 async def run_case(case: Case, server: Server, terms: Terms) -> list[Row]:
@@ -141,12 +142,14 @@ def _describe_run(case: Case, server: Server, terms: Terms, load: float) -> Iter
         "length": (terms.length, ""),
         "workers": (case.workers, "slots"),
         "replicas": (case.replicas, "processes"),
-        "offered": ("depth 4000" if case.depth else case.rate * case.replicas, "jobs/s"),
+        "offered": (case.rate * case.replicas, "jobs/s")
+        if case.depth is None
+        else (case.depth, "jobs waiting"),
         "processor": (machine["processor"], ""),
         "processors": (machine["processors"], ""),
         "postgres": (server.postgres["server_version"], ""),
         "load_before": (round(load, 2), ""),
-        **{name: (value, "") for name, value in terms.settings.items()},
+        "prefetch": (_prefetch(case, terms), "tasks"),
     }
     for metric, (value, unit) in facts.items():
         yield Row(case.name, "run", metric, value, unit)
@@ -164,7 +167,7 @@ def _make_fleet(case: Case, terms: Terms, dsn: str, ledger: Ledger, folder: Path
         "SAMPLE_EVERY_S": f"{terms.period_s:g}",
         "LATENCY_WINDOW_MS": f"{terms.window_s * 1000:g}",
         "RKYC_BENCH_LEDGER": str(ledger.path),
-        **terms.settings,
+        "RKYC_PREFETCH": str(_prefetch(case, terms)),
     }
     return Fleet(
         environ,
@@ -174,6 +177,10 @@ def _make_fleet(case: Case, terms: Terms, dsn: str, ledger: Ledger, folder: Path
         period_s=terms.period_s,
         folder=folder,
     )
+
+
+def _prefetch(case: Case, terms: Terms) -> int:
+    return choose_prefetch(case.workers) if terms.prefetch is None else terms.prefetch
 
 
 def _room(case: Case) -> int:
