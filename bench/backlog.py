@@ -85,11 +85,14 @@ async def drain_by_rkyc(
         try:
 
             async def is_done() -> bool:
-                # The last bodies have begun: their commits are a moment away.
-                running = await conn.fetchval("SELECT EXISTS (SELECT FROM rkyc.running)")
-                return not running and await conn.fetchval(_UNFINISHED) == 0
+                # All bodies have begun, so nothing is ready any more.
+                return not await conn.fetchval("SELECT EXISTS (SELECT FROM rkyc.running)")
 
             drained = await _drain(bench, backlog, commands, marks, is_done)
+            if unfinished := await conn.fetchval(_UNFINISHED):
+                raise SystemExit(
+                    f"{unfinished} of {backlog.jobs} jobs are not in history: the engine lost them"
+                )
             if check is not None:
                 await check(conn)
             return drained
@@ -152,12 +155,14 @@ async def _drain(
         for process in processes:
             process.open_gate()
         await wait_until(lambda: marks.total() >= bodies, what=f"{bodies} bodies begun")
+        # The last commits are a moment away.
         while not await is_done():
             pass
+        seconds = time.monotonic() - marks.first_at()
         return Drained(
             backlog.jobs,
             backlog.steps,
-            time.monotonic() - marks.first_at(),
+            seconds,
             sum(cpu_s(process.pid) for process in processes) - worker_cpu,
             server_cpu_s(bench.postmaster) - server_cpu,
             max(peak_rss_mb(process.pid) for process in processes),

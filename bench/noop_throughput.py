@@ -13,8 +13,8 @@ from bench.backlog import Backlog, drain_by_bare_sql, drain_by_rkyc
 from bench.harness import Bench, run_case
 from bench.measure import Measure, Sample, measure_in_turn
 
-# About two seconds of work.
-JOBS = 30_000
+# One to two seconds of work.
+JOBS = 60_000
 SLOTS = 500
 PREFETCH = 500
 

@@ -40,10 +40,16 @@ def load_rivals(folder: Path) -> list[Comparison]:
 
 
 def write_rivals(comparisons: Sequence[Comparison]) -> str:
-    """Return the table, the settings of each rival, and when and how all was measured."""
+    """Return the charts, the table, the settings of each rival, and when all was measured."""
     if not comparisons:
         return "No result is saved."
-    lines = ["| question | rival | rkyc | rival's | ratio | goal | |", "|---|---|---|---|---|---|---|"]
+    charts = [f"![{chart.title}](charts/{name}.svg)" for name, chart in draw_rivals(comparisons).items()]
+    lines = [
+        *charts,
+        "",
+        "| question | rival | rkyc | rival's | ratio | goal | |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for one in comparisons:
         goal = f"≥ {number(one['goal'])}" if one["goal"] is not None else ""
         verdict = "" if one["goal"] is None else _judge(one)
@@ -72,22 +78,17 @@ def write_rivals(comparisons: Sequence[Comparison]) -> str:
 
 
 def draw_rivals(comparisons: Sequence[Comparison]) -> dict[str, Chart]:
-    """Return a chart for each question that was put to rivals."""
+    """Return a chart for each case, of its first question."""
     charts: dict[str, Chart] = {}
-    for title in dict.fromkeys(one["title"] for one in comparisons):
+    for title, case in dict.fromkeys((one["title"], one["case"]) for one in comparisons):
         asked = [one for one in comparisons if one["title"] == title]
-        unit, case = asked[0]["unit"], asked[0]["case"]
+        unit = asked[0]["unit"]
         ours = [value for one in asked for value in one["rkyc"]]
         better = "more" if asked[0]["more_is_better"] else "less"
+        note = f"{unit}, {better} is better; logarithmic; medians, the thin line is the spread"
         bars = [_draw_bar("rkyc", ours, unit, "ours")]
         bars += [_draw_bar(one["rival"], one["theirs"], unit, "other") for one in asked]
-        name = f"rivals-{case}" if f"rivals-{case}" not in charts else f"rivals-{case}-{len(charts)}"
-        charts[name] = Chart(
-            title,
-            f"{unit}, {better} is better; logarithmic; medians, the line is the spread",
-            [bars],
-            base=10,
-        )
+        charts.setdefault(f"rivals-{case}", Chart(title[0].upper() + title[1:], note, [bars], base=10))
     return charts
 
 
