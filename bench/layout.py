@@ -105,7 +105,7 @@ _NO_CURSOR = Variant("hot tables, claim without cursor", has_cursor=False)
 _SAVE_LAST = """
 ), saved AS (
   INSERT INTO rkyc.checkpoint (job_id, seq, branch, step, attempt, fence, worker_id, output, degraded, warnings, metadata, started_at, finished_at)
-  SELECT job_id, seq, branch, step, attempt, fence, $12, output::jsonb, degraded, warnings::jsonb, metadata::jsonb, step_started_at, $13
+  SELECT job_id, seq, branch, step, attempt, fence, $12, output::jsonb, degraded, warnings::jsonb, metadata::jsonb, to_timestamp(step_started_at), $13
   FROM held
 )
 """
@@ -191,10 +191,7 @@ QUESTIONS = (
                 edits={
                     "advance_tasks": [
                         ("\n)\nINSERT INTO rkyc.checkpoint", "\n), saved AS (INSERT INTO rkyc.checkpoint"),
-                        (
-                            "RETURNING job_id, branch",
-                            _TELL,
-                        ),
+                        ("\n) held", "\n) held\n" + _TELL),
                     ]
                 },
             ),
@@ -288,17 +285,18 @@ class Flow:
         rows = [row for row in rows if row["job_id"] is not None]
         if not rows:
             return 0
-        bounds = rows[0]["xmin"], rows[0]["xmax"]
+        bounds = rows[0]["xmin"], max(row["bound"] for row in rows)
         self._cursor.note_claim(max(row["fence"] for row in rows), *bounds, is_full=len(rows) == size)
         for seq in range(1, steps + 1):
             await self._commit("advance", "advance_tasks", rows, seq)
-        self.moved += len(await self._commit("finish", "finish_tasks", rows, steps + 1))
+        await self._commit("finish", "finish_tasks", rows, steps + 1)
+        self.moved += len(rows)
         return len(rows)
 
     async def _commit(
         self, phase: str, statement: str, rows: Sequence[asyncpg.Record], seq: int
     ) -> Sequence[asyncpg.Record]:
-        count, now = len(rows), datetime.now(UTC)
+        count = len(rows)
         return await self._call(
             phase,
             statement,
@@ -313,8 +311,7 @@ class Flow:
             degraded=[False] * count,
             warnings=[None] * count,
             metadata=[None] * count,
-            started_ats=[now] * count,
-            step_started_ats=[now] * count,
+            started_ats=[time.time()] * count,
         )
 
     async def _call(self, phase: str, name: str, **values: object) -> Sequence[asyncpg.Record]:

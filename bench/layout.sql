@@ -37,7 +37,7 @@ WITH picked AS MATERIALIZED (
 )
 UPDATE rkyc.one o SET state = 'running', worker_id = :worker_id, started_at = :now
 WHERE o.ctid = ANY (ARRAY(SELECT place FROM picked))
-RETURNING 0 AS xmin, 0 AS xmax, o.id AS job_id, 0 AS branch, o.seq AS fence, o.uuid, o.pipeline, o.version, o.input;
+RETURNING 0 AS xmin, 0 AS bound, o.id AS job_id, 0 AS branch, o.seq AS fence, o.uuid, o.pipeline, o.version, o.input;
 
 -- name: finish_in_one
 -- running -> completed

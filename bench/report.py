@@ -2,7 +2,7 @@
 
 What stands between `<!-- begin NAME -->` and `<!-- end NAME -->` is generated; everything else in the
 document is written by hand and stays as it is. Ends with 1, and names them, when rows of the table have
-no result, or the section of a case that misses a goal does not say what was **Tried**.
+no result, or a case with a missed goal has no hand-written text.
 """
 
 from __future__ import annotations
@@ -25,26 +25,20 @@ DOCUMENT = ROOT / "docs" / "performance.md"
 CHARTS = ROOT / "docs" / "charts"
 _REGION = re.compile(r"(<!-- begin (\S+)(?: (\S+))? -->\n).*?(<!-- end -->)", re.DOTALL)
 
-# How the paragraph begins that a section needs whose case misses a goal.
-TRIED = "**Tried**"
+# A paragraph that is not the next heading, anchor, chart or region.
+_PROSE = re.compile(r"\s*[^\s#<!]")
 
 
 def main() -> int:
     """Write the document and the charts."""
     saved = Saved.load(RESULTS)
-    charts = {**draw_figures(saved), **draw_rivals(load_rivals(RESULTS))}
     CHARTS.mkdir(exist_ok=True)
-    for path in CHARTS.glob("*.svg"):
-        path.unlink()
-    for name, chart in charts.items():
+    for name, chart in {**draw_figures(saved), **draw_rivals(load_rivals(RESULTS))}.items():
         (CHARTS / f"{name}.svg").write_text(draw(chart), encoding="utf-8")
     text = fill(DOCUMENT.read_text(encoding="utf-8"), saved)
     DOCUMENT.write_text(text, encoding="utf-8")
     problems = [f"no result: {row.question}" for row in ROWS if saved.find(row.case, row.measure) is None]
-    problems += [
-        f"missed, and its section does not say what was {TRIED}: {case}"
-        for case in find_unexplained(text, saved)
-    ]
+    problems += [f"missed, without a text on it: {case}" for case in find_unexplained(text, saved)]
     for problem in problems:
         print(problem)
     return 1 if problems else 0
@@ -69,9 +63,10 @@ def fill(text: str, saved: Saved) -> str:
 
 
 def find_unexplained(text: str, saved: Saved) -> list[str]:
-    """Return the cases that miss a goal and whose section does not say what was tried."""
-    sections = re.split(r"^##+ ", text, flags=re.MULTILINE)
-    explained = {found[3] for section in sections if TRIED in section for found in _REGION.finditer(section)}
+    """Return the cases that miss a goal and have no paragraph below their table."""
+    explained = {
+        found[3] for found in _REGION.finditer(text) if _PROSE.match(text[found.end() :]) is not None
+    }
     missed = dict.fromkeys(row.case for row in ROWS if _judge(row, saved) is False)
     return [case for case in missed if case not in explained]
 
@@ -92,7 +87,7 @@ def _write_table(saved: Saved, _: str) -> str:
         if entry is None:
             lines.append(f"| [{row.question}](#{_anchor(row.case)}) | not measured | | | | | |")
             continue
-        beside = _beside(entry)
+        beside = f"{number(entry.baseline)} {_against(entry)}" if entry.baseline is not None else ""
         ratio = number(entry.ratio) if entry.ratio is not None else ""
         verdict = {True: "reached", False: "**missed**", None: ""}[_judge(row, saved)]
         cells = (_value(entry), beside, ratio, _goal(row, entry), verdict, row.limited_by)
@@ -133,7 +128,7 @@ def _write_case(saved: Saved, case: str) -> str:
         verdicts = [_judge(row, saved) for row in its_rows]
         verdict = "" if not verdicts else "reached" if all(verdicts) else "**missed**"
         goals = ", ".join(_goal(row, entry) for row in its_rows)
-        beside = _beside(entry)
+        beside = f"{number(entry.baseline)} {_against(entry)}" if entry.baseline is not None else ""
         ratio = _spread(entry.measure["ratio"]) if entry.ratio is not None else ""
         cells = (str(entry.measure["name"]), _value(entry), beside, ratio, goals, verdict, _details(entry))
         lines.append(f"| {' | '.join(cells)} |")
@@ -181,10 +176,8 @@ def _details(entry: Entry) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {number(value)}" for name, value in details.items())
 
 
-def _beside(entry: Entry) -> str:
-    if entry.baseline is None:
-        return ""
-    return number(entry.baseline) + (f" ({entry.against})" if entry.against != "bare SQL" else "")
+def _against(entry: Entry) -> str:
+    return f"({entry.against})" if entry.against != "bare SQL" else ""
 
 
 def _anchor(case: str) -> str:

@@ -21,7 +21,9 @@ from pydantic import (
     AfterValidator,
     AliasGenerator,
     BeforeValidator,
+    DirectoryPath,
     Field,
+    FilePath,
     SecretStr,
     ValidationInfo,
     field_validator,
@@ -43,6 +45,7 @@ _KNOWN_NAMES = re.compile(
 # The older keys come from many variables, ENCRYPTION_KEY_V1, …; inside they are one setting.
 _OLDER_KEYS = "ENCRYPTION_KEYS"
 _OLDER_KEY = re.compile(r"ENCRYPTION_KEY_V([1-9][0-9]{0,3})")
+PREFETCH_EXPECTED = "a whole number below 100000 for all lanes, or lane=number pairs such as low=500"
 _LIMIT = re.compile(r"\s*([a-z][a-z0-9_.-]{0,62})\s*=\s*([1-9][0-9]{0,3}|10000)\s*")
 
 
@@ -92,6 +95,12 @@ def _parse_limits(value: Any) -> Any:
     return {pair[1]: int(pair[2]) for pair in pairs if pair}
 
 
+def parse_prefetch(value: Any) -> Any:
+    """Read one number for all lanes, or lane=number pairs; raise ValueError where it is neither."""
+    is_one = isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,5}\s*", value)
+    return int(value) if is_one else _parse_limits(value)
+
+
 def _check_url(value: str) -> str:
     if not re.fullmatch(r"https?://[^\s/]+\S*", value):
         raise ValueError(URL_EXPECTED)
@@ -104,24 +113,11 @@ def _check_dsn(value: str) -> str:
     return value
 
 
-def _check_folder(value: Path) -> Path:
-    if not value.is_dir():
-        raise ValueError("not a folder")
-    return value
-
-
-def _check_file(value: Path) -> Path:
-    if not value.is_file():
-        raise ValueError("not a file")
-    return value
-
-
 Url = Annotated[str, AfterValidator(_check_url)]
 Dsn = Annotated[str, AfterValidator(_check_dsn)]
-Folder = Annotated[Path, AfterValidator(_check_folder)]
-ExistingFile = Annotated[Path, AfterValidator(_check_file)]
 UserPath = Annotated[Path, AfterValidator(Path.expanduser)]
 Limits = Annotated[dict[str, int], BeforeValidator(_parse_limits)]
+Prefetch = Annotated[int | dict[str, int], BeforeValidator(parse_prefetch)]
 
 
 def _name_variable(attribute: str) -> str:
@@ -164,12 +160,10 @@ class Settings(BaseSettings):
     data_dir: UserPath = _field(
         None, "holds the embedded Postgres; by default the user's data folder", "a path"
     )
-    dossier_root: Folder | None = _field(
+    dossier_root: DirectoryPath | None = _field(
         None, "where dossiers named over HTTP must lie", "a folder that exists"
     )
-    api_keys_file: ExistingFile | None = _field(
-        None, "hashed API keys, to listen beyond the loopback", "a file"
-    )
+    api_keys_file: FilePath | None = _field(None, "hashed API keys, to listen beyond the loopback", "a file")
     log_level: str = _field("INFO", "DEBUG, INFO, WARNING, ERROR or CRITICAL; any other counts as INFO")
     log_format: Literal["text", "json"] = _field("text", "how a log line is written", "one of text, json")
 
@@ -181,7 +175,9 @@ class Settings(BaseSettings):
 
     # The engine. `_s` is seconds.
     slots: int = _whole(200, 1, 100_000, "tasks that a process runs at once")
-    prefetch: int = _whole(0, 0, 100_000, "tasks claimed beyond the free slots")
+    prefetch: Prefetch = _field(
+        0, "tasks claimed beyond the free slots, for lanes of short steps", PREFETCH_EXPECTED
+    )
     limits: Limits = _field({}, "how many steps that name a resource run at once", LIMITS_EXPECTED)
     frozen_after_s: float = _number(
         120.0, 0.1, 86_400, "seconds without a beat until a process counts as dead"

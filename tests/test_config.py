@@ -174,6 +174,13 @@ def test_settings_show_no_secret() -> None:
     assert settings.anthropic_api_key.get_secret_value() == "hunter2"
 
 
+def test_prefetch_is_one_number_or_numbers_by_lane() -> None:
+    assert load_settings({"RKYC_PREFETCH": "500"}).prefetch == 500
+    assert load_settings({"RKYC_PREFETCH": "low=500, batch=20"}).prefetch == {"low": 500, "batch": 20}
+    with pytest.raises(ConfigError, match=r"RKYC_PREFETCH.*lane=number pairs"):
+        load_settings({"RKYC_PREFETCH": "many"})
+
+
 def test_limits_are_read_as_numbers_by_name() -> None:
     assert load_settings({"RKYC_LIMITS": " claude=5, openai = 12 ,"}).limits == {"claude": 5, "openai": 12}
 

@@ -21,8 +21,8 @@ from rkyc.cli.pause import pause_in
 from rkyc.cli.processes import SuspectProcesses, end_with_parent, wait_until_unneeded
 from rkyc.cli.session import hide_password, read_settings, run_async
 from rkyc.cli.working import working
-from rkyc.config import Settings
-from rkyc.errors import UnknownLaneError
+from rkyc.config import PREFETCH_EXPECTED, Settings, parse_prefetch
+from rkyc.errors import InvalidInputError, UnknownLaneError
 from rkyc.flow.pipeline import Registry
 from rkyc.web import require_loopback, serve_web
 
@@ -39,7 +39,9 @@ def serve(
         str | None, typer.Option(help="Claim from these alone. [default: all]", metavar="LANE,…")
     ] = None,
     slots: Annotated[int | None, typer.Option(min=1, help="Tasks at once. [default: RKYC_SLOTS]")] = None,
-    prefetch: Annotated[int | None, typer.Option(min=0, help="Tasks claimed beyond the free slots.")] = None,
+    prefetch: Annotated[
+        str | None, typer.Option(help="Tasks claimed beyond the free slots.", metavar="N|LANE=N,…")
+    ] = None,
     no_api: Annotated[bool, typer.Option("--no-api", help="No web app.")] = False,
     dsn: DsnOption = None,
     grace: Annotated[
@@ -54,7 +56,8 @@ def serve(
     registry = load_registry(app or (), only_app=only_app)
     if pause is not None:
         registry = pause_in(registry, pause)
-    given = {"slots": slots, "prefetch": prefetch, "grace_s": grace, "lanes": _read_lanes(lanes, registry)}
+    ahead = None if prefetch is None else _read_prefetch(prefetch)
+    given = {"slots": slots, "prefetch": ahead, "grace_s": grace, "lanes": _read_lanes(lanes, registry)}
     options = {name: value for name, value in given.items() if value is not None}
     if suspects is not None:
         end_with_parent()
@@ -104,6 +107,19 @@ async def _serve_suspects(
         worker = app.make_worker(for_suspects=True, **options)
         async with working(worker) as work:
             await work.until(wait_until_unneeded(app.pool, worker, parent_pid))
+
+
+def _read_prefetch(given: str) -> int | dict[str, int]:
+    """Return what --prefetch says.
+
+    Raises:
+        InvalidInputError
+    """
+    try:
+        ahead: int | dict[str, int] = parse_prefetch(given)
+    except ValueError:
+        raise InvalidInputError(f"--prefetch {given}: expected {PREFETCH_EXPECTED}") from None
+    return ahead
 
 
 def _read_lanes(given: str | None, registry: Registry) -> tuple[str, ...] | None:

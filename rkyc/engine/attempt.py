@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from datetime import datetime
 from typing import Any
 
 from rkyc.engine.context import Context
@@ -12,10 +10,7 @@ from rkyc.errors import (
     DeadlineExceededError,
     DefinitionError,
     OutputInvalidError,
-    PayloadTooLargeError,
     PoisonError,
-    RkycError,
-    StepTimeoutError,
 )
 from rkyc.flow import payload
 from rkyc.flow.graph import Place
@@ -27,29 +22,6 @@ OUTPUT_BYTES_MAX = 16_000_000
 ALONE_CRASHES_MAX = 3
 # As `reclaim_tasks` counts.
 SUSPECT_CRASHES = 2
-
-
-def read_inputs(claim: Claim, place: Place) -> tuple[dict[str, Any], RkycError | None]:
-    """Decode what the step may ask for; a fault fails this job alone."""
-    try:
-        job_input = payload.decode(claim.input)
-        outputs = payload.decode(claim.outputs)
-    except RkycError as error:
-        return {}, error
-    if isinstance(outputs, str):
-        return {}, PayloadTooLargeError(
-            f"the outputs of the steps before {place.name} are too large together: let steps return references, "
-            "and keep what is large in a table or a blob"
-        )
-    available: dict[str, Any] = outputs or {}
-    available["job"] = job_input
-    if not place.before:
-        available["input"] = job_input
-    elif place.waits_for:
-        available["input"] = {name: available.get(name) for name in place.before}
-    else:
-        available["input"] = available.get(place.before[0])
-    return available, None
 
 
 def is_suspect(claim: Claim) -> bool:
@@ -81,22 +53,17 @@ def check_start(claim: Claim, place: Place, ctx: Context) -> None:
         )
 
 
-def deadline_of(place: Place, claim: Claim, now: datetime, *, is_waiting: bool = False) -> float | None:
-    """Return the monotonic instant at which the body is cancelled; `is_waiting`: it has not begun yet."""
+def deadline_of(place: Place, claim: Claim, now: float, *, is_waiting: bool = False) -> float | None:
+    """Return the monotonic instant at which the body is cancelled; `now` since the epoch; `is_waiting`: it has not begun yet."""
     timeouts = place.step.timeouts
+    if claim.deadline_at is None and timeouts.start_to_close is None and timeouts.total is None:
+        return None
     limits = [timeouts.start_to_close] if timeouts.start_to_close is not None and not is_waiting else []
     if claim.deadline_at is not None:
-        limits.append((claim.deadline_at - now).total_seconds())
+        limits.append(claim.deadline_at.timestamp() - now)
     if timeouts.total is not None:
-        limits.append(timeouts.total - (now - claim.step_started_at).total_seconds())
+        limits.append(timeouts.total - (now - claim.step_started_at))
     return time.monotonic() + min(limits) if limits else None
-
-
-def timeout_error(place: Place) -> StepTimeoutError:
-    """Say which limit a body passed."""
-    limit = place.step.timeouts.start_to_close
-    shown = f"its limit of {limit:g} s" if limit is not None else "the job's deadline"
-    return StepTimeoutError(f"step {place.name} passed {shown} and was cancelled", {"timeout_seconds": limit})
 
 
 def complete(place: Place, ctx: Context, output: Any, *, saves: bool = True) -> Completed:
@@ -110,21 +77,17 @@ def complete(place: Place, ctx: Context, output: Any, *, saves: bool = True) -> 
         raise OutputInvalidError(
             f"step {place.name} returned {len(text)} bytes, at most {OUTPUT_BYTES_MAX} are taken: store it and return a reference"
         )
+    save = place.step.save if saves else None
+    if ctx.notes is None:
+        return Completed(place.name, ctx.attempt, text, ctx.started_at, save=save, saved_value=output)
     return Completed(
-        step=place.name,
-        attempt=ctx.attempt,
-        output=text,
-        started_at=ctx.now,
+        place.name,
+        ctx.attempt,
+        text,
+        ctx.started_at,
         degraded=ctx.notes.is_degraded,
         warnings=ctx.notes.warnings_json(),
         metadata=ctx.notes.metadata_json(),
-        save=place.step.save if saves else None,
+        save=save,
         saved_value=output,
     )
-
-
-def uncancel() -> None:
-    """The cancellation was ours and is answered: later time-outs in this task must work again."""
-    task = asyncio.current_task()
-    while task is not None and task.cancelling():
-        task.uncancel()

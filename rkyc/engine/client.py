@@ -39,6 +39,8 @@ INPUT_BYTES_MAX = 16_000_000
 CANCEL_TRIES = 20
 # Rows of one INSERT of `enqueue_many`.
 ENQUEUE_ROWS_MAX = 1000
+# Between two hints to the workers: the first goes at once, and those of a burst together.
+WAKE_PAUSE_S = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,7 @@ class Client:
 
     async def _submit(self, conn: Connection, new: NewJobs, text: str) -> tuple[Submitted, str]:
         """Insert the job; return it and what to tell the workers."""
-        job_id = _new_id()
+        (job_id,) = _new_ids(1)
         if new.idempotency_key is not None:
             request = {"key": new.idempotency_key, "pipeline": new.pipeline, "input": text}
             if not await jobs.take_idempotency_key(conn, uuid=job_id, **request):
@@ -181,6 +183,7 @@ class Client:
             except DatabaseConnectionError:
                 # A hint that is lost: the workers look by themselves within their poll.
                 return
+            await asyncio.sleep(WAKE_PAUSE_S)
 
     async def _explain_refusal(self, conn: Connection, new: NewJobs) -> None:
         lanes = await jobs.list_lanes(conn)
@@ -199,23 +202,34 @@ class Client:
         lane: str = "default",
         metadata: dict[str, Any] | None = None,
     ) -> list[UUID]:
-        """Enqueue many jobs of one pipeline and return their ids in order; 1,000 a statement.
+        """Enqueue many jobs of one pipeline and return their ids in order.
+
+        1,000 a statement, on two connections where there are more: the order in which they start is about this one.
+        All inputs are read before the first is written; a lost connection may leave some of them enqueued.
 
         Raises:
             UnknownPipelineError, UnknownLaneError, PayloadTooLargeError
         """
         new = NewJobs(pipeline, lane, metadata=payload.encode(metadata) if metadata else None)
         texts = [_encode_input(one) for one in inputs]
-        ids = [_new_id() for _ in texts]
+        ids = _new_ids(len(texts))
         pool = await self.pool()
-        async with pool.connection() as conn:
-            first_lane: str | None = lane
-            for start in range(0, len(ids), ENQUEUE_ROWS_MAX):
-                end = start + ENQUEUE_ROWS_MAX
-                first_lane, count = await jobs.enqueue_jobs(conn, new, ids[start:end], texts[start:end])
-                if not count:
-                    await self._explain_refusal(conn, new)
-        self._wake(first_lane or "*")
+        starts = iter(range(0, len(ids), ENQUEUE_ROWS_MAX))
+
+        async def write() -> None:
+            async with pool.connection() as conn:
+                for start in starts:
+                    end = start + ENQUEUE_ROWS_MAX
+                    first_lane, count = await jobs.enqueue_jobs(conn, new, ids[start:end], texts[start:end])
+                    if not count:
+                        await self._explain_refusal(conn, new)
+                    self._wake(first_lane or "*")
+
+        writers = [write() for _ in ids[: 2 * ENQUEUE_ROWS_MAX : ENQUEUE_ROWS_MAX]]
+        # Each to its end: none may go on writing behind the back of a caller who was told that it failed.
+        for ended in await asyncio.gather(*writers, return_exceptions=True):
+            if ended is not None:
+                raise ended
         return ids
 
     async def get(self, job_id: UUID) -> Record:
@@ -338,8 +352,9 @@ class Client:
             await jobs.notify(conn, jobs.WAKE_CHANNEL, sorted(set(lanes)))
 
 
-def _new_id() -> UUID:
-    return make_uuid7(time.time_ns() // 1_000_000, os.urandom(RANDOM_BYTES))
+def _new_ids(count: int) -> list[UUID]:
+    now, random = time.time_ns() // 1_000_000, os.urandom(RANDOM_BYTES * count)
+    return [make_uuid7(now, random[at : at + RANDOM_BYTES]) for at in range(0, len(random), RANDOM_BYTES)]
 
 
 def _encode_input(value: Any) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from rkyc.engine.clock import DatabaseClock
@@ -18,7 +18,18 @@ from rkyc.engine.flusher import Flusher
 from rkyc.errors import DatabaseConnectionError, LeaseLostError, StepTimeoutError, StoreError
 from rkyc.flow import payload
 from rkyc.flow.job import Claim
-from rkyc.flow.outcome import Advance, Arrive, Completed, Fail, Finish, Fork, Outcome, Retry
+from rkyc.flow.outcome import (
+    Advance,
+    Arrive,
+    Completed,
+    Fail,
+    Finish,
+    Fork,
+    Outcome,
+    Park,
+    Release,
+    Retry,
+)
 from rkyc.store.pool import Connection, Pool, refuse_data_errors, translate_errors
 from rkyc.store.queue import commits
 from rkyc.telemetry import events
@@ -50,21 +61,20 @@ class Committer:
         self._save_limit_s = save_limit_s
         self.flusher = Flusher(pool=pool, clock=clock, worker_id=worker_id, count_active=count_active)
 
-    async def commit(self, outcome: Outcome, *, is_branched: bool) -> bool:
-        """Write an outcome; False: the lease is lost and nothing was written.
+    def commit(self, outcome: Outcome, *, is_branched: bool) -> Awaitable[bool]:
+        """Write an outcome; what is awaited gives False where the lease was lost and nothing was written.
 
         Raises:
             OutputInvalidError: the database refuses the value.
             StepTimeoutError: `save` took too long; nothing was written.
             Exception: whatever `save` raised; nothing was written.
         """
-        done = getattr(outcome, "done", None)
-        saves = isinstance(done, Completed) and done.save is not None
-        if isinstance(outcome, Advance | Finish | Retry) and not saves and not is_branched:
-            return await self.flusher.submit(outcome)
-        if isinstance(outcome, Advance | Finish | Fork | Arrive | Fail | Retry):
-            return await self._commit_alone(outcome, is_branched)
-        return await self.flusher.submit(outcome)
+        if isinstance(outcome, (Release, Park)):
+            return self.flusher.submit(outcome)
+        saves = isinstance(outcome, (Advance, Finish)) and outcome.done.save is not None
+        if is_branched or saves or isinstance(outcome, (Fork, Arrive, Fail)):
+            return self._commit_alone(outcome, is_branched)
+        return self.flusher.submit(outcome)
 
     async def _commit_alone(
         self, outcome: Advance | Finish | Fork | Arrive | Fail | Retry, is_branched: bool

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
 from rkyc.engine.children import ChildProcesses
+from rkyc.engine.execution import Execution
+from rkyc.engine.flusher import Flusher
 from rkyc.engine.journal import StepJournal
+from rkyc.engine.notices import Notices
 from rkyc.errors import DefinitionError, LeaseLostError
 from rkyc.flow import payload
 from rkyc.flow.context import StepLog
 from rkyc.flow.step import Step
+from rkyc.store.pool import Pool
 
 T = TypeVar("T")
 
@@ -35,50 +39,45 @@ class Notes:
         return payload.encode(self.metadata) if self.metadata else None
 
 
-class Context:
-    """One attempt's context. Made anew for each attempt."""
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all contexts of a process share."""
 
-    __slots__ = (
-        "_children",
-        "_is_held",
-        "_journal",
-        "_make_journal",
-        "_now",
-        "_on_progress",
-        "_resources",
-        "_step",
-        "attempt",
-        "job_id",
-        "make_log",
-        "notes",
-    )
+    resources: Mapping[type, Any]
+    pool: Pool
+    flusher: Flusher
+    notices: Notices
+    children: ChildProcesses
+    make_log: Callable[..., StepLog]
+
+
+class Context:
+    """One attempt's context. Made anew for each attempt, and so kept light: what few steps need is made when asked for."""
+
+    __slots__ = ("_execution", "_journal", "_step", "_surroundings", "attempt", "notes", "started_at")
 
     def __init__(
-        self,
-        *,
-        job_id: UUID,
-        step: Step,
-        attempt: int,
-        now: datetime,
-        resources: Mapping[type, Any],
-        make_journal: Callable[[], StepJournal],
-        children: ChildProcesses,
-        is_held: Callable[[], bool],
-        on_progress: Callable[[float], None],
-        make_log: Callable[..., StepLog],
+        self, execution: Execution, step: Step, *, started_at: float, surroundings: Surroundings
     ) -> None:
-        self.job_id = job_id
-        self.attempt = attempt
-        self.notes = Notes()
+        claim = execution.claim
+        # The database's time when this attempt started, in seconds since the epoch.
+        self.started_at = started_at
+        self.attempt = claim.error_attempts + claim.crash_attempts + 1
+        self.notes: Notes | None = None
+        self._execution = execution
         self._step = step
-        self._now = now
-        self._resources = resources
-        self._make_journal = make_journal
+        self._surroundings = surroundings
         self._journal: StepJournal | None = None
-        self._children = children
-        self._is_held = is_held
-        self._on_progress = on_progress
-        self.make_log = make_log
+
+    @property
+    def job_id(self) -> UUID:
+        """The job's public id."""
+        return self._execution.claim.uuid
+
+    @property
+    def now(self) -> datetime:
+        """The database's time when this attempt started."""
+        return datetime.fromtimestamp(self.started_at, UTC)
 
     @property
     def step(self) -> str:
@@ -86,14 +85,11 @@ class Context:
         return self._step.name
 
     @property
-    def now(self) -> datetime:
-        """The database's time when this attempt started."""
-        return self._now
-
-    @property
     def log(self) -> StepLog:
         """A log bound to job, step and attempt."""
-        return self.make_log(job_id=str(self.job_id), step=self._step.name, attempt=self.attempt)
+        return self._surroundings.make_log(
+            job_id=str(self.job_id), step=self._step.name, attempt=self.attempt
+        )
 
     def use(self, kind: type[T]) -> T:
         """Return the resource of this type.
@@ -105,31 +101,45 @@ class Context:
             raise DefinitionError(
                 f"step {self._step.name} uses {kind.__name__} without declaring it: add needs=[{kind.__name__}] to @step"
             )
-        value: T = self._resources[kind]
+        value: T = self._surroundings.resources[kind]
         return value
 
     async def call(self, name: str, fn: Callable[[], Awaitable[T]], *, returns: type[T] | None = None) -> T:
         """Do `fn` once and remember its answer over retries and crashes of this step."""
         if self._journal is None:
-            self._journal = self._make_journal()
+            claim = self._execution.claim
+            self._journal = StepJournal(
+                pool=self._surroundings.pool,
+                flusher=self._surroundings.flusher,
+                claim=claim,
+                step=self._step.name,
+                is_first=claim.is_fresh,
+            )
         return await self._journal.call(name, fn, returns)
 
     async def run_in_process(self, fn: Callable[..., T], *args: Any) -> T:
         """Run a module-level function in a child process that dies with this attempt."""
-        return await self._children.run(fn, *args)
+        return await self._surroundings.children.run(fn, *args)
 
     def warn(self, code: str, message: str, *, subject: str | None = None, partial: bool = True) -> None:
         """Add a warning to the job; with `partial` the step counts as degraded."""
-        self.notes.warnings.append({"code": code, "message": message, "subject": subject})
-        self.notes.is_degraded = self.notes.is_degraded or partial
+        notes = self._take_notes()
+        notes.warnings.append({"code": code, "message": message, "subject": subject})
+        notes.is_degraded = notes.is_degraded or partial
 
     def progress(self, fraction: float) -> None:
         """Tell listeners how far the step is (0-1): a hint, not kept."""
-        self._on_progress(min(1.0, max(0.0, fraction)))
+        share = min(1.0, max(0.0, fraction))
+        self._surroundings.notices.progress(self._execution.claim, "running", self._step.name, share)
 
     def metadata(self, **values: Any) -> None:
         """Merge values into the job's metadata; written with the step's outcome."""
-        self.notes.metadata.update(values)
+        self._take_notes().metadata.update(values)
+
+    def _take_notes(self) -> Notes:
+        if self.notes is None:
+            self.notes = Notes()
+        return self.notes
 
     async def heartbeat(self, details: Any = None) -> None:
         """Say that the step is alive.
@@ -137,5 +147,5 @@ class Context:
         Raises:
             LeaseLostError: the job was cancelled, or another worker has the task: stop.
         """
-        if not self._is_held():
+        if self._execution.stop is not None:
             raise LeaseLostError(f"job {self.job_id}: step {self._step.name} no longer holds its lease")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence, Set
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 
 from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.executor import Executor
@@ -44,7 +44,7 @@ class Dispatcher:
         lanes: Sequence[str],
         wake_keys: Sequence[str],
         slots: int,
-        prefetch: int = 0,
+        prefetch: int | Mapping[str, int] = 0,
         for_suspects: bool = False,
         give_back: Callable[[Claim], Awaitable[bool]],
     ) -> None:
@@ -55,7 +55,9 @@ class Dispatcher:
         self._lanes = list(lanes)
         self._wake_keys = list(wake_keys)
         self._slots = slots
-        self._capacity = slots + prefetch
+        ahead = prefetch if isinstance(prefetch, Mapping) else dict.fromkeys(lanes, prefetch)
+        # How many tasks may be held here when one is claimed from the lane.
+        self._capacity = {lane: slots + ahead.get(lane, 0) for lane in lanes}
         self._for_suspects = for_suspects
         self._give_back = give_back
         self._cursors = {lane: ClaimCursor() for lane in lanes}
@@ -124,7 +126,7 @@ class Dispatcher:
         try:
             while True:
                 await self._woken.wait()
-                if self._has_backlog and self._free() < self._capacity // 4:
+                if self._has_backlog and self._room() < max(self._capacity.values()) // 4:
                     await asyncio.sleep(GATHER_S)
                 self._woken.clear()
                 try:
@@ -143,8 +145,10 @@ class Dispatcher:
             if self._conn is not None:
                 self._conn.terminate()
 
-    def _free(self) -> int:
-        return self._capacity - len(self._executor.executions) - len(self._held_back)
+    def _room(self, lane: str | None = None) -> int:
+        """Return how many tasks may be claimed from a lane, or from the one that gives most."""
+        capacity = max(self._capacity.values()) if lane is None else self._capacity[lane]
+        return capacity - self.known
 
     async def _claim_round(self, conn: Connection) -> None:
         if self._has_orphans:
@@ -153,7 +157,7 @@ class Dispatcher:
             await self._claim_suspect(conn)
         if self._for_suspects or any(one.claim.is_alone for one in self._executor.executions.values()):
             return
-        if self._has_parked and self._free() > 0:
+        if self._has_parked and self._room() > 0:
             await self._claim_parked(conn)
         lanes = (
             self._lanes
@@ -163,11 +167,11 @@ class Dispatcher:
         self._lanes_to_look_at = set()
         self._has_backlog = False
         for lane in await self._order_lanes(conn, lanes or self._lanes):
-            free = self._free()
+            free = self._room(lane)
             if free <= 0:
-                # What is behind was not looked at: assume there is more.
+                # It was not looked at: assume there is more.
                 self._has_backlog = True
-                return
+                continue
             answer = await tasks.claim_tasks(
                 conn,
                 lane=lane,
@@ -209,7 +213,7 @@ class Dispatcher:
             conn,
             wake_keys=self._wake_keys,
             lanes=self._lanes,
-            slots=self._free(),
+            slots=self._room(),
             worker_id=self._worker_id,
             now=self._clock.now(),
         )

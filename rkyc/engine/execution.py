@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from rkyc.engine.attempt import timeout_error, uncancel
+from rkyc.errors import StepTimeoutError
 from rkyc.flow.graph import Place
 from rkyc.flow.job import Claim
 
@@ -57,3 +57,17 @@ def judge(execution: Execution, place: Place, caught: BaseException, *, is_closi
     # The body cancelled its own task, or let out a cancellation of something else.
     uncancel()
     return RuntimeError("a CancelledError that nobody had sent came out of the step")
+
+
+def timeout_error(place: Place) -> StepTimeoutError:
+    """Say which limit a body passed."""
+    limit = place.step.timeouts.start_to_close
+    shown = f"its limit of {limit:g} s" if limit is not None else "the job's deadline"
+    return StepTimeoutError(f"step {place.name} passed {shown} and was cancelled", {"timeout_seconds": limit})
+
+
+def uncancel() -> None:
+    """The cancellation was ours and is answered: later time-outs in this task must work again."""
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()

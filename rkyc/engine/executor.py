@@ -19,23 +19,20 @@ from rkyc.engine.attempt import (
     complete,
     deadline_of,
     is_suspect,
-    read_inputs,
-    uncancel,
     unknown_step,
 )
 from rkyc.engine.children import ChildProcesses
 from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.commit import Committer
-from rkyc.engine.context import Context
-from rkyc.engine.execution import Execution, judge
-from rkyc.engine.journal import StepJournal
+from rkyc.engine.context import Context, Surroundings
+from rkyc.engine.execution import Execution, judge, uncancel
+from rkyc.engine.inputs import Inputs
 from rkyc.engine.notices import Notices
 from rkyc.errors import (
     LeaseLostError,
     RkycError,
     WorkerBaseException,
 )
-from rkyc.flow import payload
 from rkyc.flow.decide import decide_failure, decide_success, error_code_of, make_fail, message_of
 from rkyc.flow.graph import Place
 from rkyc.flow.job import Claim
@@ -73,16 +70,21 @@ class Executor:
         # The worker has ended: whatever is cancelled now is cancelled with the program.
         self.is_closing = False
         self._registry = registry
-        self._resources = resources
         self._limits = {name: asyncio.Semaphore(size) for name, size in limits.items()}
         self._step_limits: dict[tuple[str, str], asyncio.Semaphore] = {}
         self._lanes = lanes
-        self._pool = pool
         self._clock = clock
         self._committer = committer
         self._notices = notices
-        self._children = children
         self._metrics = metrics
+        self._surroundings = Surroundings(
+            resources=resources,
+            pool=pool,
+            flusher=committer.flusher,
+            notices=notices,
+            children=children,
+            make_log=_log.bind,
+        )
         self._on_free = on_free
         self._on_scheduled = on_scheduled
 
@@ -162,27 +164,19 @@ class Executor:
                 make_fail(claim, claim.step, unknown_step(claim), 1), is_branched=is_branched
             )
             return
-        available, fault = read_inputs(claim, place)
-        if fault is not None:
-            await self._end(
-                execution,
-                pipeline,
-                place,
-                make_fail(claim, place.name, fault, claim.error_attempts + 1),
-                is_branched,
-            )
-            return
-        while place.step.lane is None or place.step.lane in self._lanes:
-            outcome = await self._attempt(execution, pipeline, place, available)
+        inputs = Inputs(claim, place)
+        now = self._clock.seconds()
+        while (place.step.lane or claim.job_lane) in self._lanes:
+            outcome = await self._attempt(execution, pipeline, place, inputs, now)
             landed = await self._end(execution, pipeline, place, outcome, is_branched)
-            if not isinstance(landed, Advance):
+            if type(landed) is not Advance:
                 return
-            place = self._move_on(claim, pipeline, landed, available)
+            place = self._move_on(claim, pipeline, landed, inputs)
+            now = claim.step_started_at
             if self.is_draining or claim.is_alone:
-                await self._release(execution, place.step.lane or claim.lane)
-                return
-        # The step declares a lane that others serve.
-        await self._release(execution, place.step.lane)
+                break
+        # Drained, or the step's lane is served by others.
+        await self._release(execution, place.step.lane or claim.job_lane)
 
     async def _release(self, execution: Execution, lane: str) -> None:
         claim = execution.claim
@@ -198,38 +192,35 @@ class Executor:
     def _serves_other_version(self, name: str) -> bool:
         return any(pipeline.name == name for pipeline in self._registry)
 
-    def _move_on(
-        self, claim: Claim, pipeline: Pipeline, outcome: Advance, available: dict[str, Any]
-    ) -> Place:
+    def _move_on(self, claim: Claim, pipeline: Pipeline, landed: Advance, inputs: Inputs) -> Place:
         """The checkpoint stands: a clean record for the next step, its input read back as any process would."""
         claim.events += 1
         claim.error_attempts = claim.crash_attempts = claim.alone_crashes = 0
-        claim.step = outcome.next_step
-        claim.step_started_at = self._clock.now()
-        place = pipeline.graph.places[outcome.next_step]
-        # Two values: what one step does to its `input` must not reach a later one that asks by name.
-        available[outcome.done.step] = payload.decode(outcome.done.output)
-        available["input"] = payload.decode(outcome.done.output)
+        claim.step = landed.next_step
+        claim.step_started_at = self._clock.seconds()
+        place = pipeline.graph.places[landed.next_step]
+        claim.lane = place.step.lane or claim.job_lane
+        inputs.move_on(place, landed.done.step, landed.done.output)
         return place
 
     async def _attempt(
-        self, execution: Execution, pipeline: Pipeline, place: Place, available: dict[str, Any]
+        self, execution: Execution, pipeline: Pipeline, place: Place, inputs: Inputs, now: float
     ) -> Outcome:
         """Run a body once and decide what follows."""
         claim, step = execution.claim, place.step
-        ctx = self._make_context(execution, place)
+        ctx = Context(execution, step, started_at=now, surroundings=self._surroundings)
         began = execution.began = time.monotonic()
         error: BaseException
         try:
             check_start(claim, place, ctx)
-            output = step.check_output(await self._call_body(execution, pipeline, place, ctx, available))
+            output = step.check_output(await self._call_body(execution, pipeline, place, ctx, inputs))
             if execution.stop == "timeout":
                 # It finished all the same: what it did counts.
                 uncancel()
                 execution.stop = None
             done = complete(place, ctx, output)
             self._metrics.step_finished(step.name, time.monotonic() - began)
-            return decide_success(pipeline.graph, place, claim, done, claim.lane)
+            return decide_success(pipeline.graph, place, claim, done)
         except (Exception, SystemExit, asyncio.CancelledError) as caught:
             error = judge(execution, place, caught, is_closing=self.is_closing)
         finally:
@@ -237,21 +228,21 @@ class Executor:
         return self._decide_failure(execution, place, ctx, error)
 
     async def _call_body(
-        self, execution: Execution, pipeline: Pipeline, place: Place, ctx: Context, available: dict[str, Any]
+        self, execution: Execution, pipeline: Pipeline, place: Place, ctx: Context, inputs: Inputs
     ) -> Any:
         step = place.step
-        arguments = step.read_arguments(available)
+        arguments = step.read_arguments(inputs)
         limiters = self._limiters(pipeline, place)
         claim = execution.claim
         if not limiters:
-            execution.deadline = deadline_of(place, claim, ctx.now)
+            execution.deadline = deadline_of(place, claim, ctx.started_at)
             return await step.fn(ctx, **arguments)
         # The attempt's limit is of the work, not of the wait for a free place.
-        execution.deadline = deadline_of(place, claim, ctx.now, is_waiting=True)
+        execution.deadline = deadline_of(place, claim, ctx.started_at, is_waiting=True)
         async with contextlib.AsyncExitStack() as stack:
             for limiter in limiters:
                 await stack.enter_async_context(limiter)
-            execution.deadline = deadline_of(place, claim, self._clock.now())
+            execution.deadline = deadline_of(place, claim, self._clock.seconds())
             return await step.fn(ctx, **arguments)
 
     def _limiters(self, pipeline: Pipeline, place: Place) -> list[asyncio.Semaphore]:
@@ -264,27 +255,6 @@ class Executor:
             key = (pipeline.name, step.name)
             found.append(self._step_limits.setdefault(key, asyncio.Semaphore(step.concurrency)))
         return found
-
-    def _make_context(self, execution: Execution, place: Place) -> Context:
-        claim, step = execution.claim, place.step
-        return Context(
-            job_id=claim.uuid,
-            step=step,
-            attempt=claim.error_attempts + claim.crash_attempts + 1,
-            now=self._clock.now(),
-            resources=self._resources,
-            make_journal=lambda: StepJournal(
-                pool=self._pool,
-                flusher=self._committer.flusher,
-                claim=claim,
-                step=step.name,
-                is_first=claim.is_fresh,
-            ),
-            children=self._children,
-            is_held=lambda: execution.stop is None,
-            on_progress=lambda fraction: self._notices.progress(claim, "running", step.name, fraction),
-            make_log=_log.bind,
-        )
 
     def _decide_failure(
         self, execution: Execution, place: Place, ctx: Context, error: BaseException
@@ -301,9 +271,7 @@ class Executor:
         ctx.warn(code, message_of(error), subject=place.name)
         pipeline = self._registry.get(claim.pipeline, claim.version)
         assert pipeline is not None
-        return decide_success(
-            pipeline.graph, place, claim, complete(place, ctx, None, saves=False), claim.lane
-        )
+        return decide_success(pipeline.graph, place, claim, complete(place, ctx, None, saves=False))
 
     async def _end(
         self, execution: Execution, pipeline: Pipeline, place: Place, outcome: Outcome, is_branched: bool
@@ -321,7 +289,9 @@ class Executor:
         except Exception as error:
             if isinstance(outcome, Fail):
                 raise
-            ctx = self._make_context(execution, place)
+            ctx = Context(
+                execution, place.step, started_at=self._clock.seconds(), surroundings=self._surroundings
+            )
             outcome = self._decide_failure(execution, place, ctx, error)
             return await self._end(execution, pipeline, place, outcome, is_branched)
         finally:
@@ -337,7 +307,7 @@ class Executor:
 
     def _tell(self, claim: Claim, place: Place, outcome: Outcome) -> None:
         """Say what was committed: hints to the listeners, a line at a job's end, the counters."""
-        if isinstance(outcome, Finish | Fail):
+        if isinstance(outcome, (Finish, Fail)):
             state = "completed" if isinstance(outcome, Finish) else "failed"
             self._metrics.job_ended(claim.pipeline, state)
             self._notices.progress(claim, state, place.name)
@@ -351,7 +321,7 @@ class Executor:
                     error=outcome.error_message,
                 )
             else:
-                _log.debug(events.JOB_COMPLETED, job_id=str(claim.uuid), pipeline=claim.pipeline)
+                _log.debug(events.JOB_COMPLETED, job_id=claim.uuid, pipeline=claim.pipeline)
             return
         self._notices.outcome(claim, place, outcome)
         if isinstance(outcome, Retry):

@@ -9,7 +9,7 @@ What needs a transaction of its own (a `save`, a fork, a failure) is not handled
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 from rkyc.engine.clock import DatabaseClock
@@ -25,8 +25,12 @@ _log = get_logger(__name__)
 
 # Rows of one statement: more gain nothing and hold locks longer.
 BATCH_ROWS_MAX = 512
-# How long a first outcome waits for company while other tasks are computing.
+BATCH_ROWS_MIN = 32
+# How long an outcome waits for company when few have gathered, while other tasks are computing.
 LINGER_S = 0.001
+# A quarter of the tasks held are company enough: were it all of them, this process would idle while the database
+# writes, and the database while the steps compute.
+COMPANY_SHARE = 4
 # Postgres takes a message of 1 GB at most; so large a group only holds up the others. Bytes.
 BATCH_BYTES_MAX = 64_000_000
 
@@ -36,7 +40,7 @@ Batched = Advance | Finish | Retry | Release | Park | Answer
 class Flusher:
     """Takes outcomes, writes them in groups, answers each.
 
-    `count_active` says how many tasks are held: when all of them wait here, lingering would only
+    `count_active` says how many tasks are held: when enough of them wait here, lingering would only
     cost time.
     """
 
@@ -74,9 +78,11 @@ class Flusher:
         try:
             while True:
                 await self._filled.wait()
-                if len(self._queue) < min(self._count_active(), BATCH_ROWS_MAX):
+                if len(self._queue) < min(self._count_active() // COMPANY_SHARE, BATCH_ROWS_MAX):
                     await asyncio.sleep(LINGER_S)
-                batch, self._queue = self._queue[:BATCH_ROWS_MAX], self._queue[BATCH_ROWS_MAX:]
+                half = max(self._count_active() // 2, BATCH_ROWS_MIN)
+                rows = min(half, BATCH_ROWS_MAX)
+                batch, self._queue = self._queue[:rows], self._queue[rows:]
                 if not self._queue:
                     self._filled.clear()
                 try:
@@ -103,13 +109,13 @@ class Flusher:
             groups.setdefault(type(outcome), []).append((outcome, future))
         for kind, group in groups.items():
             # Rows are locked in the order of their tasks, so that two flushers can't deadlock.
-            group.sort(key=lambda pair: _lease(pair[0]))
+            group.sort(key=_task)
             await self._write_group(kind, group)
 
     async def _write_group(self, kind: type, group: list[tuple[Any, asyncio.Future[bool]]]) -> None:
         settled = False
         while group:
-            if len(group) > 1 and sum(map(_size, group)) > BATCH_BYTES_MAX:
+            if len(group) > 1 and _bytes_of(kind, group) > BATCH_BYTES_MAX:
                 await self._write_halves(kind, group)
                 return
             try:
@@ -133,8 +139,9 @@ class Flusher:
                     continue
                 await self._isolate(kind, group, error)
                 return
-            for outcome, future in group:
-                _answer(future, _lease(outcome)[:2] in held)
+            for number, (_, future) in enumerate(group):
+                if not future.done():
+                    future.set_result(number in held)
             return
 
     async def _isolate(
@@ -179,21 +186,27 @@ class Flusher:
                 _answer(future, True)
         return rest
 
-    async def _statement(self, conn: Connection, kind: type, rows: Sequence[Any]) -> set[tuple[int, int]]:
+    async def _statement(self, conn: Connection, kind: type, rows: Sequence[Any]) -> Container[int]:
+        """Write rows of one kind and return the positions of those whose lease held."""
         now = self._clock.now()
+        everything = range(len(rows))
         if kind is Advance:
-            return await commits.advance_tasks(conn, rows, worker_id=self._worker_id, now=now)
+            count = await commits.advance_tasks(conn, rows, worker_id=self._worker_id, now=now)
+            return everything if count == len(rows) else await commits.find_checkpoints(conn, rows)
         if kind is Finish:
-            return await commits.finish_tasks(conn, rows, worker_id=self._worker_id, now=now)
+            count = await commits.finish_tasks(conn, rows, worker_id=self._worker_id, now=now)
+            return everything if count == len(rows) else await commits.find_ends(conn, [*map(_lease, rows)])
+        if kind is Park:
+            await tasks.park_tasks(conn, [(row.claim, row.kind) for row in rows], now)
+            return everything
         if kind is Answer:
-            return await journal.write_answers(conn, rows, worker_id=self._worker_id, now=now)
-        if kind is Retry:
-            return await commits.retry_tasks(conn, rows, worker_id=self._worker_id, now=now)
-        if kind is Release:
+            held = await journal.write_answers(conn, rows, worker_id=self._worker_id, now=now)
+        elif kind is Retry:
+            held = await commits.retry_tasks(conn, rows, worker_id=self._worker_id, now=now)
+        else:
             moved = await tasks.release_tasks(conn, [_release_row(row) for row in rows])
-            return {(row["job_id"], row["branch"]) for row in moved}
-        await tasks.park_tasks(conn, [(row.claim, row.kind) for row in rows], now)
-        return {(row.claim.job_id, row.claim.branch) for row in rows}
+            held = {(row["job_id"], row["branch"]) for row in moved}
+        return {number for number, row in enumerate(rows) if _lease(row)[:2] in held}
 
     async def _connect(self) -> Connection:
         if self._conn is None or self._conn.is_closed():
@@ -211,18 +224,20 @@ def _answer(future: asyncio.Future[bool], held: bool) -> None:
         future.set_result(held)
 
 
-def _lease(outcome: Any) -> tuple[int, int, int]:
-    if isinstance(outcome, Answer):
-        return outcome.job_id, outcome.branch, outcome.fence
+def _task(pair: tuple[Batched, object]) -> tuple[int, int]:
+    claim = pair[0].claim
+    return claim.job_id, claim.branch
+
+
+def _lease(outcome: Batched) -> tuple[int, int, int]:
     claim = outcome.claim
     return claim.job_id, claim.branch, claim.fence
 
 
-def _size(pair: tuple[Any, Any]) -> int:
-    outcome = pair[0]
-    if isinstance(outcome, Advance | Finish):
-        return len(outcome.done.output)
-    return len(outcome.text) if isinstance(outcome, Answer) else 0
+def _bytes_of(kind: type, group: Sequence[tuple[Any, object]]) -> int:
+    if kind is Advance or kind is Finish:
+        return sum([len(outcome.done.output) for outcome, _ in group])
+    return sum([len(outcome.text) for outcome, _ in group]) if kind is Answer else 0
 
 
 def _release_row(row: Release) -> dict[str, Any]:

@@ -76,11 +76,8 @@ class StepJournal:
         usage = said.get("usage") if isinstance(said, dict) else None
         if not isinstance(usage, dict):
             said, usage = {}, {}
-        claim = self._claim
         return Answer(
-            job_id=claim.job_id,
-            branch=claim.branch,
-            fence=claim.fence,
+            claim=self._claim,
             step=self._step,
             name=key,
             text=text,

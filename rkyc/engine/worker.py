@@ -47,7 +47,8 @@ class WorkerOptions:
     """How one worker behaves; times in seconds."""
 
     slots: int = 200
-    prefetch: int = 0
+    # Tasks claimed beyond the free slots, from all lanes or by lane.
+    prefetch: int | Mapping[str, int] = 0
     lanes: tuple[str, ...] | None = None
     limits: Mapping[str, int] = field(default_factory=dict)
     grace_s: float = 30.0

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from rkyc.errors import (
     DeadlineExceededError,
@@ -22,7 +22,7 @@ from rkyc.flow.outcome import Advance, Arrive, Completed, Fail, Finish, Fork, Me
 MESSAGE_CHARS_MAX = 500
 
 
-def decide_success(graph: Graph, place: Place, claim: Claim, done: Completed, job_lane: str) -> Outcome:
+def decide_success(graph: Graph, place: Place, claim: Claim, done: Completed) -> Outcome:
     """Return what follows a completed step."""
     if place.next is not None:
         return Advance(claim, done, place.next)
@@ -31,9 +31,9 @@ def decide_success(graph: Graph, place: Place, claim: Claim, done: Completed, jo
             Member(graph.places[name].branch, name, graph.places[name].step.lane) for name in place.fork
         )
         join = _join_of(graph, place)
-        return Fork(claim, done, members, join.name, join.branch, job_lane)
+        return Fork(claim, done, members, join.name, join.branch, claim.job_lane)
     if place.join is not None:
-        return Arrive(claim, done, place.join, graph.places[place.join].step.lane or job_lane)
+        return Arrive(claim, done, place.join, graph.places[place.join].step.lane or claim.job_lane)
     return Finish(claim, done)
 
 
@@ -75,7 +75,7 @@ def decide_failure(
 def _latest_start(place: Place, claim: Claim) -> datetime | None:
     limits = [claim.deadline_at] if claim.deadline_at else []
     if place.step.timeouts.total is not None:
-        limits.append(claim.step_started_at + timedelta(seconds=place.step.timeouts.total))
+        limits.append(datetime.fromtimestamp(claim.step_started_at + place.step.timeouts.total, UTC))
     return min(limits, default=None)
 
 

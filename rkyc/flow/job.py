@@ -11,8 +11,8 @@ from uuid import UUID
 class Claim:
     """A task under lease, as the claim returned it; `events` grows as the worker commits.
 
-    `input` and `outputs` are JSON text: the job's input, and `{step: output}` of what is done
-    already (None for a fresh job). Attempts are of the current step, crashes since the last checkpoint.
+    `input` is JSON text; `outputs` are pairs (step, JSON text) of what is done already, None for a fresh job, empty
+    where they are too large together. Attempts are of the current step, crashes since the last checkpoint.
     """
 
     job_id: int
@@ -24,16 +24,18 @@ class Claim:
     error_attempts: int
     crash_attempts: int
     alone_crashes: int
-    started_at: datetime
-    step_started_at: datetime
+    # Seconds since the epoch: where the current step's time limit over all attempts counts from.
+    step_started_at: float
     uuid: UUID
     pipeline: str
     version: int
     input: str
     deadline_at: datetime | None
-    outputs: str | None
+    outputs: list[list[str]] | None
     # No worker held the job before: nothing can be remembered of it.
     is_fresh: bool
+    # Where its steps run that declare no lane; `lane` is where this task was claimed.
+    job_lane: str
     # Claimed as a suspect: nothing else may run beside it.
     is_alone: bool = False
 

@@ -1,27 +1,27 @@
 """How an attempt ended, as a value: decided purely, committed once.
 
 Each names the lease it was reached under; the commit writes it only while that lease holds.
-JSON travels as text.
+JSON travels as text. What every step makes is a named tuple: a frozen dataclass takes three times
+as long to make, which would be a tenth of what the engine does for a step.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from rkyc.flow.job import Claim
 from rkyc.flow.step import SaveFunction
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
-    """A step's body succeeded: what its checkpoint holds."""
+class Completed(NamedTuple):
+    """A step's body succeeded: what its checkpoint holds; `started_at` in seconds since the epoch."""
 
     step: str
     attempt: int
     output: str
-    started_at: datetime
+    started_at: float
     degraded: bool = False
     warnings: str | None = None
     metadata: str | None = None
@@ -29,8 +29,7 @@ class Completed:
     saved_value: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Advance:
+class Advance(NamedTuple):
     """The task goes on to the next step of its chain, under the same lease."""
 
     claim: Claim
@@ -38,8 +37,7 @@ class Advance:
     next_step: str
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(NamedTuple):
     """The last step of the job is done."""
 
     claim: Claim

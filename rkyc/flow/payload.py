@@ -12,7 +12,6 @@ import datetime as dt
 import enum
 import json
 import math
-import re
 from typing import Any
 from uuid import UUID
 
@@ -24,8 +23,11 @@ from rkyc.errors import InvalidInputError, OutputInvalidError
 # Above this a payload goes to a blob; `rkyc.enqueue` refuses twice as much.
 INLINE_BYTES_MAX = 1_000_000
 
-# A run of digits that may exceed 64 bits or the exactness of a double, or an exponent of three digits.
-_BIG_NUMBER = re.compile(r"[0-9]{16}|[0-9][eE]\+?[0-9]{3}")
+# Every digit as 0 and no plus sign: an integer that may exceed 64 bits and an exponent of three digits are then found by
+# two searches for bytes, ten times as fast as a regular expression. Digits after a point are no matter: orjson rounds right.
+_SHAPE = bytes.maketrans(b"123456789E", b"000000000e")
+_LONG_INTEGER = b"0" * 19
+_LARGE_EXPONENT = b"0e000"
 
 
 def decode(text: str | bytes | None) -> Any:
@@ -38,7 +40,8 @@ def decode(text: str | bytes | None) -> Any:
     if text is None:
         return None
     try:
-        if _BIG_NUMBER.search(text if isinstance(text, str) else text.decode()):
+        shape = (text.encode() if isinstance(text, str) else text).translate(_SHAPE, b"+")
+        if _LONG_INTEGER in shape or _LARGE_EXPONENT in shape:
             return json.loads(text, parse_float=_exact_float)
         return orjson.loads(text)
     except (ValueError, RecursionError) as error:

@@ -11,7 +11,7 @@ import dataclasses
 import inspect
 import re
 import typing
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeAlias, overload
 
 import pydantic
@@ -82,8 +82,10 @@ class Step:
         except pydantic.ValidationError as error:
             raise OutputInvalidError(f"step {self.name} returned a wrong shape: {describe(error)}") from error
 
-    def read_arguments(self, outputs: dict[str, Any]) -> dict[str, Any]:
+    def read_arguments(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
         """Validate what the step takes; `outputs` holds `input`, `job` and earlier outputs by step name.
+
+        The values come out of JSON, so that an object needs no look at its keys.
 
         Raises:
             ValidationError: a value has not the declared shape; permanent.
@@ -91,7 +93,7 @@ class Step:
         arguments = {}
         for want in self.wanted:
             value = outputs[want.name]
-            if want.model is not None:
+            if want.model is not None and not (want.model is _DICT and type(value) is dict):
                 try:
                     value = want.model.validate_python(value)
                 except pydantic.ValidationError as error:

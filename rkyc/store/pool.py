@@ -233,10 +233,12 @@ class Pool:
             if dsn not in self._pooled_dsns:
                 direct = {**settings, "server_settings": {**settings["server_settings"], **QUEUE_SETTINGS}}
                 try:
-                    return await asyncpg.connect(**direct)
+                    conn: Connection = await asyncpg.connect(**direct)
+                    return conn
                 except _SETTINGS_REFUSED:
                     self._pooled_dsns.add(dsn)
-            return await asyncpg.connect(**settings)
+            pooled: Connection = await asyncpg.connect(**settings)
+            return pooled
 
     async def close(self) -> None:
         """Close all, waiting at most 5 s for the ones that are lent."""
@@ -358,6 +360,13 @@ async def fetch_row(conn: Connection, statement: Statement, **values: Any) -> Re
 async def fetch_value(conn: Connection, statement: Statement, **values: Any) -> Any:
     """Run a statement and return the first column of its first row, or None."""
     return await conn.fetchval(statement.text, *statement.args(**values))
+
+
+async def count_written(conn: Connection, statement: Statement, **values: Any) -> int:
+    """Run an INSERT, UPDATE or DELETE and return how many rows it wrote."""
+    # The count stands at the end of the command's tag: "INSERT 0 5".
+    tag: str = await conn.execute(statement.text, *statement.args(**values))
+    return int(tag.rpartition(" ")[2])
 
 
 async def execute_many(conn: Connection, statement: Statement, rows: Sequence[dict[str, Any]]) -> None:

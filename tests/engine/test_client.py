@@ -163,13 +163,13 @@ async def test_an_input_that_can_not_be_stored_is_refused_at_the_call(
     assert await count_rows(pool, "job") == 0
 
 
-async def test_many_jobs_keep_their_order_and_run(
+async def test_many_jobs_get_their_ids_in_order_and_run(
     client: Client, dsn: str, pool: Pool, tmp_path: Path
 ) -> None:
     ids = await client.enqueue_many("single", [make_input(tmp_path, number) for number in range(2500)])
-    rows = await query(pool, "SELECT uuid, (input ->> 'job')::int AS n FROM rkyc.job ORDER BY id")
-    assert [row["uuid"] for row in rows] == ids
-    assert [row["n"] for row in rows] == list(range(2500))
+    rows = await query(pool, "SELECT uuid, (input ->> 'job')::int AS n FROM rkyc.job")
+    assert {row["n"]: row["uuid"] for row in rows} == dict(enumerate(ids))
+    assert len(rows) == 2500
     async with serve(dsn, registry=registry, slots=200):
         assert await wait_all_ended(pool, 2500) == {"completed": 2500}
 

@@ -74,6 +74,31 @@ async def test_no_more_tasks_run_at_once_than_there_are_slots(dsn: str, pool: Po
     assert METERS["slots"].most == 7
 
 
+async def test_a_lane_is_claimed_ahead_only_as_far_as_it_was_asked_for(dsn: str, pool: Pool) -> None:
+    gate = asyncio.Event()
+
+    @step
+    async def hold(ctx: Any, input: dict[str, Any]) -> None:
+        await gate.wait()
+
+    async def held(lane: str) -> int:
+        rows = await query(pool, "SELECT count(*) AS n FROM rkyc.running WHERE lane = $1", lane)
+        return int(rows[0]["n"])
+
+    async with serve(dsn, Pipeline("held", 1, hold), slots=2, prefetch={"low": 3}):
+        client = Client(pool=pool)
+        await client.enqueue_many("held", [{}] * 10, lane="default")
+        await client.enqueue_many("held", [{}] * 10, lane="low")
+
+        async def are_claimed() -> bool:
+            return await held("default") + await held("low") == 5
+
+        await wait_for(are_claimed, what="two tasks that run, and three of the lane low ahead")
+        assert await held("default") == 2
+        gate.set()
+        await wait_all_ended(pool, 20)
+
+
 async def test_a_named_resource_bounds_all_steps_that_name_it(dsn: str, pool: Pool) -> None:
     limited = measured.with_policy(limits=("claude",))
     pipelines = [Pipeline(f"limited{number}", 1, limited.named(f"ask{number}")) for number in range(3)]

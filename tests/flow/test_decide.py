@@ -42,8 +42,7 @@ def make_claim(**changes: Any) -> Claim:
         "error_attempts": 0,
         "crash_attempts": 0,
         "alone_crashes": 0,
-        "started_at": NOW,
-        "step_started_at": NOW,
+        "step_started_at": NOW.timestamp(),
         "uuid": UUID(int=1),
         "pipeline": "p",
         "version": 1,
@@ -51,6 +50,7 @@ def make_claim(**changes: Any) -> Claim:
         "deadline_at": None,
         "outputs": None,
         "is_fresh": True,
+        "job_lane": "default",
     }
     return Claim(**{**values, **changes})
 
@@ -61,7 +61,7 @@ def fail(error: BaseException, claim: Claim | None = None, **policy: Any) -> Ret
 
 
 def done(name: str) -> Completed:
-    return Completed(step=name, attempt=1, output="{}", started_at=NOW)
+    return Completed(step=name, attempt=1, output="{}", started_at=NOW.timestamp())
 
 
 def test_an_error_that_may_pass_is_retried_later() -> None:
@@ -99,7 +99,7 @@ def test_a_senseless_retry_after_still_gives_an_outcome(asked: float) -> None:
     ("claim", "policy"),
     [
         (make_claim(deadline_at=NOW + dt.timedelta(seconds=9)), {}),
-        (make_claim(step_started_at=NOW - dt.timedelta(seconds=91)), {"timeouts": Timeouts(total=100)}),
+        (make_claim(step_started_at=NOW.timestamp() - 91), {"timeouts": Timeouts(total=100)}),
     ],
 )
 def test_no_attempt_is_planned_after_a_limit(claim: Claim, policy: dict[str, Any]) -> None:
@@ -173,7 +173,7 @@ def test_success_leads_on_by_the_graph() -> None:
     )
 
     def decide(name: str) -> Any:
-        return decide_success(graph, graph.places[name], make_claim(), done(name), "default")
+        return decide_success(graph, graph.places[name], make_claim(), done(name))
 
     fork = decide("a")
     assert isinstance(fork, Fork)
@@ -193,9 +193,9 @@ def test_a_fork_inside_a_branch_waits_at_its_own_join() -> None:
     graph = compile_graph(
         chain(group(chain(work.named("first"), inner), work.named("side")), work.named("outer"))
     )
-    start = decide_success(graph, graph.places["start_1"], make_claim(), done("start_1"), "default")
+    start = decide_success(graph, graph.places["start_1"], make_claim(), done("start_1"))
     assert isinstance(start, Fork)
     assert start.join_step == "outer"
-    nested = decide_success(graph, graph.places["first"], make_claim(), done("first"), "default")
+    nested = decide_success(graph, graph.places["first"], make_claim(), done("first"))
     assert isinstance(nested, Fork)
     assert (nested.join_step, nested.join_branch) == ("inner", graph.places["first"].branch)

@@ -62,7 +62,7 @@ def stale(held: Claim) -> Claim:
 
 
 def done(step: str, **changes: Any) -> Completed:
-    return replace(Completed(step=step, attempt=1, output='{"x":1}', started_at=NOW), **changes)
+    return Completed(step=step, attempt=1, output='{"x":1}', started_at=NOW.timestamp())._replace(**changes)
 
 
 def advance(held: Claim, next_step: str = "s2", **changes: Any) -> Advance:
@@ -91,7 +91,7 @@ def arrive(held: Claim) -> Arrive:
 
 
 def answer(held: Claim, name: str = "ask", text: str = '"said"') -> Answer:
-    return Answer(held.job_id, held.branch, held.fence, held.step, name, text, "p", "m", 1, 2, 0.5, 3)
+    return Answer(held, held.step, name, text, "p", "m", 1, 2, 0.5, 3)
 
 
 async def dump(conn: Connection) -> dict[str, list[tuple[Any, ...]]]:

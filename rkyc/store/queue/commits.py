@@ -1,8 +1,8 @@
 """Writes outcomes: many tasks' at once, or one task's inside its own transaction.
 
 Every statement joins on the lease's (job, branch, fence) and locks it; what does not come back was
-fenced: another worker holds the task, or it was cancelled. Each returns the (job, branch) pairs of
-the rows that were written.
+fenced: another worker holds the task, or it was cancelled. What many tasks do at once returns a count
+only; which of them were fenced is asked where it matters (`find_checkpoints`, `find_ends`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from rkyc.flow.outcome import Advance, Arrive, Fail, Finish, Fork, Retry
-from rkyc.store.pool import Connection, fetch, fetch_value
+from rkyc.store.pool import Connection, count_written, fetch, fetch_value
 from rkyc.store.statements import load
 
 _SQL = load(__file__)
@@ -23,55 +23,41 @@ NO_BRANCH = -1
 SWEEPS_MAX = 3
 
 
-async def advance_tasks(
-    conn: Connection, rows: Sequence[Advance], *, worker_id: int, now: datetime
-) -> set[Key]:
-    """Write checkpoints of chains whose tasks stay under lease."""
-    claims = [row.claim for row in rows]
-    done = [row.done for row in rows]
-    written = await conn.fetch(
-        _SQL["advance_tasks"].text,
-        [c.job_id for c in claims],
-        [c.branch for c in claims],
-        [c.fence for c in claims],
-        [c.events + 1 for c in claims],
-        [d.step for d in done],
-        [row.next_step for row in rows],
-        [d.attempt for d in done],
-        [d.output for d in done],
-        [d.degraded for d in done],
-        [d.warnings for d in done],
-        [d.metadata for d in done],
-        [d.started_at for d in done],
-        worker_id,
-        now,
+async def advance_tasks(conn: Connection, rows: Sequence[Advance], *, worker_id: int, now: datetime) -> int:
+    """Write checkpoints of chains whose tasks stay under lease; return how many leases held."""
+    return await count_written(
+        conn,
+        _SQL["advance_tasks"],
+        **_done_columns(rows),
+        next_steps=[row.next_step for row in rows],
+        worker_id=worker_id,
+        now=now,
     )
-    return {(row[0], row[1]) for row in written}
 
 
-async def finish_tasks(
-    conn: Connection, rows: Sequence[Finish], *, worker_id: int, now: datetime
-) -> set[Key]:
-    """Complete jobs."""
+async def finish_tasks(conn: Connection, rows: Sequence[Finish], *, worker_id: int, now: datetime) -> int:
+    """Complete jobs; return how many leases held."""
+    return await count_written(
+        conn, _SQL["finish_tasks"], **_done_columns(rows), worker_id=worker_id, now=now
+    )
+
+
+def _done_columns(rows: Sequence[Advance | Finish]) -> dict[str, list[Any]]:
     claims = [row.claim for row in rows]
     done = [row.done for row in rows]
-    written = await conn.fetch(
-        _SQL["finish_tasks"].text,
-        [c.job_id for c in claims],
-        [c.branch for c in claims],
-        [c.fence for c in claims],
-        [c.events + 1 for c in claims],
-        [d.step for d in done],
-        [d.attempt for d in done],
-        [d.output for d in done],
-        [d.degraded for d in done],
-        [d.warnings for d in done],
-        [d.metadata for d in done],
-        [d.started_at for d in done],
-        worker_id,
-        now,
-    )
-    return {(row[0], row[1]) for row in written}
+    return {
+        "job_ids": [c.job_id for c in claims],
+        "branches": [c.branch for c in claims],
+        "fences": [c.fence for c in claims],
+        "seqs": [c.events + 1 for c in claims],
+        "steps": [d.step for d in done],
+        "attempts": [d.attempt for d in done],
+        "outputs": [d.output for d in done],
+        "degraded": [d.degraded for d in done],
+        "warnings": [d.warnings for d in done],
+        "metadata": [d.metadata for d in done],
+        "started_ats": [d.started_at for d in done],
+    }
 
 
 async def retry_tasks(conn: Connection, rows: Sequence[Retry], *, worker_id: int, now: datetime) -> set[Key]:
@@ -97,7 +83,7 @@ async def retry_tasks(conn: Connection, rows: Sequence[Retry], *, worker_id: int
         worker_id=worker_id,
         now=now,
     )
-    return {(row[0], row[1]) for row in written}
+    return set(map(tuple, written))
 
 
 async def lock_lease(conn: Connection, *, job_id: int, branch: int, fence: int) -> bool:

@@ -3,26 +3,25 @@
 WITH done AS (
   SELECT * FROM unnest(:job_ids::bigint[], :branches::int[], :fences::bigint[], :seqs::int[], :steps::text[], :next_steps::text[],
                        :attempts::int[], :outputs::text[], :degraded::bool[], :warnings::text[], :metadata::text[],
-                       :started_ats::timestamptz[])
+                       :started_ats::float8[])
     AS d(job_id, branch, fence, seq, step, next_step, attempt, output, degraded, warnings, metadata, started_at)
 )
 INSERT INTO rkyc.checkpoint (job_id, seq, branch, step, next_step, attempt, fence, worker_id, output, degraded, warnings, metadata,
                              started_at, finished_at)
 SELECT d.job_id, d.seq, d.branch, d.step, d.next_step, d.attempt, d.fence, :worker_id, d.output::jsonb, d.degraded, d.warnings::jsonb,
-  d.metadata::jsonb, d.started_at, :now
+  d.metadata::jsonb, to_timestamp(d.started_at), :now
 FROM done d
 -- FOR SHARE: a reclaim that commits meanwhile must wait or be seen; a plain join would miss it.
 CROSS JOIN LATERAL (
   SELECT 1 FROM rkyc.running r WHERE r.job_id = d.job_id AND r.branch = d.branch AND r.fence = d.fence FOR SHARE
-) held
-RETURNING job_id, branch;
+) held;
 
 -- name: finish_tasks
 -- running -> completed: the last output goes to history alone
 WITH held AS MATERIALIZED (
   SELECT r.*, d.*
   FROM unnest(:job_ids::bigint[], :branches::int[], :fences::bigint[], :seqs::int[], :steps::text[], :attempts::int[], :outputs::text[],
-              :degraded::bool[], :warnings::text[], :metadata::text[], :step_started_ats::timestamptz[])
+              :degraded::bool[], :warnings::text[], :metadata::text[], :started_ats::float8[])
     AS d(job_id, branch, fence, seq, step, attempt, output, degraded, warnings, metadata, step_started_at)
   CROSS JOIN LATERAL (
     SELECT r.ctid AS place, r.started_at AS job_started_at FROM rkyc.running r
@@ -34,9 +33,8 @@ WITH held AS MATERIALIZED (
 INSERT INTO rkyc.history (job_id, state, seq, branch, step, attempt, fence, worker_id, result, degraded, warnings, metadata,
                           started_at, step_started_at, finished_at)
 SELECT job_id, 'completed', seq, branch, step, attempt, fence, :worker_id, output::jsonb, degraded, warnings::jsonb, metadata::jsonb,
-  job_started_at, step_started_at, :now
-FROM held
-RETURNING job_id, branch;
+  job_started_at, to_timestamp(step_started_at), :now
+FROM held;
 
 -- name: retry_tasks
 -- running -> scheduled
@@ -44,7 +42,7 @@ WITH held AS MATERIALIZED (
   SELECT r.*, d.*
   FROM unnest(:job_ids::bigint[], :branches::int[], :fences::bigint[], :seqs::int[], :lanes::text[], :steps::text[], :due_ats::timestamptz[],
               :reasons::text[], :error_attempts::int[], :crash_attempts::int[], :attempts::int[], :error_codes::text[],
-              :error_messages::text[], :step_started_ats::timestamptz[])
+              :error_messages::text[], :step_started_ats::float8[])
     AS d(job_id, branch, fence, seq, lane, step, due_at, reason, error_attempts, crash_attempts, attempt, error_code, error_message,
          step_started_at)
   CROSS JOIN LATERAL (
@@ -61,7 +59,7 @@ WITH held AS MATERIALIZED (
 )
 INSERT INTO rkyc.scheduled (due_at, reason, lane, job_id, branch, step, events, error_attempts, crash_attempts, alone_crashes,
                             started_at, step_started_at, error_code, error_message)
-SELECT due_at, reason, lane, job_id, branch, step, seq, error_attempts, crash_attempts, alone_crashes, started_at, step_started_at,
+SELECT due_at, reason, lane, job_id, branch, step, seq, error_attempts, crash_attempts, alone_crashes, started_at, to_timestamp(step_started_at),
   error_code, error_message
 FROM held
 RETURNING job_id, branch;
@@ -87,7 +85,7 @@ INSERT INTO rkyc.history (job_id, state, seq, branch, step, attempt, fence, work
 SELECT job_id, 'failed', :seq, branch, :step, :attempt, fence, :worker_id, :warnings::jsonb, :metadata::jsonb, :error_code,
   :error_class, :error_message, :error_details::jsonb, :error_attempts, :crash_attempts,
   jsonb_build_array(jsonb_build_object('branch', branch, 'step', :step::text, 'lane', lane)) || :open_tasks::jsonb,
-  started_at, :step_started_at, :now
+  started_at, to_timestamp(:step_started_at::float8), :now
 FROM held
 RETURNING job_id;
 
@@ -134,7 +132,7 @@ WITH held AS (
 ), saved AS (
   INSERT INTO rkyc.checkpoint (job_id, seq, branch, step, attempt, fence, worker_id, output, degraded, warnings, metadata, started_at, finished_at)
   SELECT job_id, :seq, branch, :step, :attempt, fence, :worker_id, :output::jsonb, :degraded, :warnings::jsonb, :metadata::jsonb,
-    :step_started_at, :now FROM held
+    to_timestamp(:step_started_at::float8), :now FROM held
 ), joins AS (
   INSERT INTO rkyc.join_point (job_id, step, branch, remaining)
   SELECT job_id, :join_step, :join_branch, :join_count FROM held
@@ -152,7 +150,7 @@ WITH held AS (
 ), saved AS (
   INSERT INTO rkyc.checkpoint (job_id, seq, branch, step, attempt, fence, worker_id, output, degraded, warnings, metadata, started_at, finished_at)
   SELECT job_id, :seq, branch, :step, :attempt, fence, :worker_id, :output::jsonb, :degraded, :warnings::jsonb, :metadata::jsonb,
-    :step_started_at, :now FROM held
+    to_timestamp(:step_started_at::float8), :now FROM held
 ), counted AS (
   UPDATE rkyc.join_point p SET remaining = p.remaining - 1 FROM held h WHERE p.job_id = h.job_id AND p.step = :join_step
   RETURNING p.job_id, p.branch, p.remaining, h.started_at

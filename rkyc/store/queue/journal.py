@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from rkyc.flow.job import Claim
 from rkyc.store.pool import Connection, fetch
 from rkyc.store.statements import load
 
@@ -14,11 +15,9 @@ _SQL = load(__file__)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer, under the lease it was given to; `text` is JSON, `ms` how long the call took."""
+    """One answer, under the lease of `claim`; `text` is JSON, `ms` how long the call took."""
 
-    job_id: int
-    branch: int
-    fence: int
+    claim: Claim
     step: str
     name: str
     text: str
@@ -37,9 +36,9 @@ async def write_answers(
     rows = await fetch(
         conn,
         _SQL["write_answers"],
-        job_ids=[a.job_id for a in answers],
-        branches=[a.branch for a in answers],
-        fences=[a.fence for a in answers],
+        job_ids=[a.claim.job_id for a in answers],
+        branches=[a.claim.branch for a in answers],
+        fences=[a.claim.fence for a in answers],
         steps=[a.step for a in answers],
         names=[a.name for a in answers],
         answers=[a.text for a in answers],

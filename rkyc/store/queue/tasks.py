@@ -23,29 +23,6 @@ class ClaimAnswer:
     bound: int
 
 
-def _claim(row: Record) -> Claim:
-    return Claim(
-        row["job_id"],
-        row["branch"],
-        row["fence"],
-        row["lane"],
-        row["step"],
-        row["events"],
-        row["error_attempts"],
-        row["crash_attempts"],
-        row["alone_crashes"],
-        row["started_at"],
-        row["step_started_at"],
-        row["uuid"],
-        row["pipeline"],
-        row["version"],
-        row["input"],
-        row["deadline_at"],
-        row["outputs"],
-        row["is_fresh"],
-    )
-
-
 async def claim_tasks(
     conn: Connection, *, lane: str, after: int, slots: int, worker_id: int, now: datetime
 ) -> ClaimAnswer:
@@ -53,9 +30,10 @@ async def claim_tasks(
     rows = await fetch(
         conn, _SQL["claim_tasks"], lane=lane, after=after, slots=slots, worker_id=worker_id, now=now
     )
+    # The cursor's two columns come first; then those of Claim, in their order.
     first = rows[0]
     return ClaimAnswer(
-        [_claim(row) for row in rows if row[2] is not None], first[0], max(row[1] for row in rows)
+        [Claim(*row[2:]) for row in rows if row[2] is not None], first[0], max(row[1] for row in rows)
     )
 
 
@@ -78,7 +56,7 @@ async def claim_parked_tasks(
         worker_id=worker_id,
         now=now,
     )
-    return [_claim(row) for row in rows]
+    return [Claim(*row) for row in rows]
 
 
 async def claim_suspect(
@@ -88,7 +66,7 @@ async def claim_suspect(
     row = await fetch_row(conn, _SQL["claim_suspect"], wake_keys=wake_keys, worker_id=worker_id, now=now)
     if row is None:
         return None
-    claim = _claim(row)
+    claim = Claim(*row)
     claim.is_alone = True
     return claim
 

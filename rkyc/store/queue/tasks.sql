@@ -20,14 +20,10 @@ WITH picked AS MATERIALIZED (
 SELECT pg_snapshot_xmin(s.s)::text::bigint AS xmin,
   CASE WHEN t.seq IS NULL THEN 0 ELSE pg_current_xact_id()::text::bigint + 1 END AS bound,
   t.job_id, t.branch, t.seq AS fence, t.lane, t.step, t.events, t.error_attempts, t.crash_attempts, t.alone_crashes,
-  t.started_at IS NULL AS is_fresh, coalesce(t.started_at, :now) AS started_at, coalesce(t.step_started_at, :now) AS step_started_at,
+  date_part('epoch', coalesce(t.step_started_at, :now)) AS step_started_at,
   j.uuid, j.pipeline, j.version, j.input, j.deadline_at,
-  -- Above 256 MB Postgres can't build the object, and the claim would fail for everyone: this job alone must.
-  CASE WHEN t.events > 0 THEN
-    (SELECT CASE WHEN sum(octet_length(c.output::text)) > 200000000 THEN '"too large"'::jsonb
-                 ELSE jsonb_object_agg(c.step, c.output ORDER BY c.seq) END
-     FROM rkyc.checkpoint c WHERE c.job_id = t.job_id)
-  END AS outputs
+  CASE WHEN t.events > 0 THEN rkyc.outputs_of(t.job_id) END AS outputs, t.started_at IS NULL AS is_fresh,
+  j.lane AS job_lane
 FROM pg_current_snapshot() s(s) LEFT JOIN taken t ON true
 LEFT JOIN LATERAL (SELECT * FROM rkyc.job j WHERE j.id = t.job_id OFFSET 0) j ON true
 ORDER BY t.seq;
@@ -48,11 +44,9 @@ WITH picked AS MATERIALIZED (
   FROM taken
 )
 SELECT t.job_id, t.branch, t.seq AS fence, t.lane, t.step, t.events, t.error_attempts, t.crash_attempts, t.alone_crashes,
-  t.started_at IS NULL AS is_fresh, coalesce(t.started_at, :now) AS started_at, coalesce(t.step_started_at, :now) AS step_started_at,
-  j.uuid, j.pipeline, j.version, j.input, j.deadline_at,
-  (SELECT CASE WHEN sum(octet_length(c.output::text)) > 200000000 THEN '"too large"'::jsonb
-               ELSE jsonb_object_agg(c.step, c.output ORDER BY c.seq) END
-   FROM rkyc.checkpoint c WHERE c.job_id = t.job_id) AS outputs
+  date_part('epoch', coalesce(t.step_started_at, :now)) AS step_started_at,
+  j.uuid, j.pipeline, j.version, j.input, j.deadline_at, rkyc.outputs_of(t.job_id) AS outputs, t.started_at IS NULL AS is_fresh,
+  j.lane AS job_lane
 FROM taken t JOIN rkyc.job j ON j.id = t.job_id;
 
 -- name: claim_suspect
@@ -70,11 +64,9 @@ WITH picked AS MATERIALIZED (
   FROM taken
 )
 SELECT t.job_id, t.branch, t.seq AS fence, t.lane, t.step, t.events, t.error_attempts, t.crash_attempts, t.alone_crashes,
-  t.started_at IS NULL AS is_fresh, coalesce(t.started_at, :now) AS started_at, coalesce(t.step_started_at, :now) AS step_started_at,
-  j.uuid, j.pipeline, j.version, j.input, j.deadline_at,
-  (SELECT CASE WHEN sum(octet_length(c.output::text)) > 200000000 THEN '"too large"'::jsonb
-               ELSE jsonb_object_agg(c.step, c.output ORDER BY c.seq) END
-   FROM rkyc.checkpoint c WHERE c.job_id = t.job_id) AS outputs
+  date_part('epoch', coalesce(t.step_started_at, :now)) AS step_started_at,
+  j.uuid, j.pipeline, j.version, j.input, j.deadline_at, rkyc.outputs_of(t.job_id) AS outputs, t.started_at IS NULL AS is_fresh,
+  j.lane AS job_lane
 FROM taken t JOIN rkyc.job j ON j.id = t.job_id;
 
 -- name: park_tasks

@@ -108,7 +108,7 @@ async def test_a_job_that_is_started_again_goes_on_behind_its_checkpoints(pool: 
         (again,) = await claim(conn, 1)
         assert again.step == "s2"
         assert again.fence > held.fence
-        assert again.outputs == '{"s1": {"x": 1}}'
+        assert again.outputs == [["s1", '{"x": 1}']]
 
 
 @pytest.mark.parametrize(
