@@ -14,7 +14,7 @@ from bench.harness import Bench, run_case
 from bench.measure import Measure, Sample, measure_in_turn
 
 # One to two seconds of work.
-JOBS = 60_000
+JOBS = 45_000
 SLOTS = 500
 PREFETCH = 500
 

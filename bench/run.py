@@ -42,7 +42,16 @@ CASES = (
 )
 
 # The slow ones get fewer rounds here; by themselves, or with --runs, they get all.
-ROUNDS_MAX = {"waiting_jobs": 3, "recovery": 3, "growth": 3, "history": 1, "pinned": 1, "sse_fanout": 1}
+ROUNDS_MAX = {
+    "poll_only": 3,
+    "waiting_jobs": 3,
+    "recovery": 3,
+    "startup": 3,
+    "growth": 2,
+    "history": 1,
+    "pinned": 1,
+    "sse_fanout": 1,
+}
 
 
 def main() -> int:
