@@ -132,7 +132,7 @@ class Fleet:
         for instance, replica in self._replicas.items():
             if replica.process.returncode is not None:
                 tail = self._log.read_text(encoding="utf-8", errors="replace")[-2000:]
-                raise ReplicaEndedError(f"replica {instance} ended with {replica.process.returncode}: {tail}")
+                raise ReplicaEndedError(f"replica {instance} ended with {replica.process.returncode}\n{tail}")
 
     async def stop(self) -> float:
         """Let all drain and end; return the seconds that the slowest took, or raise.
