@@ -1,15 +1,18 @@
 """Wakes the event streams of this process when something may have happened to their jobs.
 
 Hints are capped and may be lost, so once a second one statement looks how far every watched job is. A
-stream that is woken reads from the database, from its own place on: a slow client holds nothing here but
-that place. Nothing runs while nobody watches.
+stream that is woken goes on from its own place in its job's log, which all streams of the job share and
+extend from the database: a slow client holds nothing here but that place. Nothing runs while nobody watches.
 """
 
 from __future__ import annotations
 
 import asyncio
+import bisect
 import contextlib
-from collections.abc import Callable, Iterator, Set
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -59,7 +62,9 @@ class EventFeed:
         self._by_uuid: dict[str, set[Watch]] = {}
         self._watches: set[Watch] = set()
         self._plans = SharedReads(self._read_plan)
-        self._pages = SharedReads(self._read_page)
+        self._extensions = SharedReads(self._extend)
+        # As long as somebody reads them.
+        self._logs: weakref.WeakValueDictionary[int, EventLog] = weakref.WeakValueDictionary()
         self._look_loop = PeriodicLoop("events", self._look, interval_s=look_s)
         self.is_closing = False
         hints.join(self)
@@ -104,11 +109,14 @@ class EventFeed:
         plan = await self._plans.get(uuid)
         if plan is None:
             raise NotFoundError(f"no job {uuid}: GET /api/v1/jobs lists those that are kept")
-        return EventReader(self, plan)
+        log = self._logs.get(plan["id"])
+        if log is None:
+            log = self._logs[plan["id"]] = EventLog(self, uuid, plan)
+        return EventReader(log)
 
-    async def read_rows(self, job_id: int, since: int) -> list[Record]:
-        """Return a page of a job's rows; who asks for the same page before it is read shares it."""
-        return await self._pages.get((job_id, since))
+    async def extend(self, log: EventLog) -> None:
+        """Read what follows in a log; who asks before it is read shares it."""
+        await self._extensions.get(log)
 
     def wake_job(self, uuid: str) -> None:
         for watch in self._by_uuid.get(uuid, ()):
@@ -128,10 +136,12 @@ class EventFeed:
         async with self._pool.connection() as conn:
             return await store.read_plan(conn, uuid)
 
-    async def _read_page(self, key: tuple[int, int]) -> list[Record]:
-        job_id, since = key
-        async with self._pool.connection() as conn:
-            return await store.read_events(conn, job_id, since=since, limit=PAGE_ROWS)
+    async def _extend(self, log: EventLog) -> None:
+        # One after the other: an older page must not be taken in after a newer one.
+        async with log.turn:
+            async with self._pool.connection() as conn:
+                rows = await store.read_events(conn, log.job_id, since=log.since, limit=PAGE_ROWS)
+            log.take(rows)
 
     async def _look(self) -> float | None:
         """Compare how far the watched jobs are with the last look."""
@@ -150,36 +160,78 @@ class EventFeed:
         return None
 
 
-class EventReader:
-    """One job's events from a place on, page by page."""
+class EventLog:
+    """A job's events as far as they are read, encoded once for all streams of this process that watch it."""
 
-    def __init__(self, feed: EventFeed, plan: Record) -> None:
+    def __init__(self, feed: EventFeed, uuid: UUID, plan: Record) -> None:
         self._feed = feed
-        self._graph = orjson.loads(plan["graph"])
-        self._history = JobHistory(self._graph)
-        self._kept: list[JobEvent] = []
+        self._uuid = uuid
+        self._history = JobHistory(orjson.loads(plan["graph"]))
+        self.turn = asyncio.Lock()
+        self.events: list[tuple[JobEvent, bytes]] = []
         self.job_id: int = plan["id"]
+
+    @property
+    def since(self) -> int:
+        """The number to read on from."""
+        return self._history.since
+
+    @property
+    def has_end(self) -> bool:
+        """The job's end was read, and nothing after it."""
+        return self._history.is_over
+
+    async def extend(self) -> None:
+        """Read what follows."""
+        await self._feed.extend(self)
+
+    def take(self, rows: Sequence[Record]) -> None:
+        """Take in the rows that follow."""
+        self.events += [(event, event.encode(self._uuid, {})) for event in self._history.read(rows)]
+
+    def encode(self, place: int, extra: Mapping[str, Any]) -> bytes:
+        """Return the events from a place on; `extra` are fields that each of them gets."""
+        if extra:
+            return b"".join(event.encode(self._uuid, extra) for event, _ in self.events[place:])
+        return b"".join(encoded for _, encoded in self.events[place:])
+
+
+class EventReader:
+    """One client's way through a job's events: a place in the log that it shares with others."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._place = 0
+        self._extra: dict[str, Any] = {}
+        self.job_id = log.job_id
 
     @property
     def is_over(self) -> bool:
         """The job's end was read and given out."""
-        return self._history.is_over and not self._kept
+        return self._log.has_end and self._place == len(self._log.events)
 
-    async def skip_to(self, last_id: int) -> bool:
-        """Leave out the events up to an id; False: it is none of this job's, and all events will come."""
-        while events := await self._read():
-            if events[-1].id >= last_id:
-                if any(event.id == last_id for event in events):
-                    self._kept = [event for event in events if event.id > last_id]
-                    return True
+    async def skip_to(self, last_id: int) -> None:
+        """Leave out the events up to an id; if it is none of this job's, all come, marked as replayed."""
+        events = self._log.events
+        while not events or events[-1][0].id < last_id:
+            known = len(events)
+            await self._log.extend()
+            if len(events) == known:
                 break
-        self._history = JobHistory(self._graph)
-        return False
+        place = bisect.bisect_left(events, last_id, key=lambda pair: pair[0].id)
+        if place < len(events) and events[place][0].id == last_id:
+            self._place = place + 1
+        else:
+            self.replay()
 
-    async def next(self) -> list[JobEvent]:
-        """Return the next events; none: there are no more now."""
-        kept, self._kept = self._kept, []
-        return kept or await self._read()
+    def replay(self) -> None:
+        """Give all events, marked as replayed."""
+        self._place = 0
+        self._extra = {"replayed": True}
 
-    async def _read(self) -> list[JobEvent]:
-        return self._history.read(await self._feed.read_rows(self.job_id, self._history.since))
+    async def next(self) -> bytes:
+        """Return the next events, encoded; empty: there are no more now."""
+        if self._place == len(self._log.events):
+            await self._log.extend()
+        place, self._place = self._place, len(self._log.events)
+        return self._log.encode(place, self._extra)

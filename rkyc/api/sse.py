@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from uuid import UUID
 
 from aiohttp import web
 
@@ -51,20 +50,18 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
     with feed.watch(
         job_id, reader.job_id, is_gone=lambda: transport is None or transport.is_closing()
     ) as watch:
-        extra = {} if await _skip(request, reader) else {"replayed": True}
+        await _skip(request, reader)
         first = await reader.next()
         if not first and reader.is_over:
             return web.Response(status=204)
         response = web.StreamResponse(headers=HEADERS)
         await response.prepare(request)
-        stream = _Stream(request, response, services, watch, reader, extra)
+        stream = _Stream(request, response, services, watch, reader)
         services.metrics.sse_opened()
         _log.debug(events.STREAM_OPENED, job_id=str(job_id))
         try:
-            await send(
-                request, response, RECONNECT + b"".join(event.encode(job_id, extra) for event in first)
-            )
-            await stream.run(job_id)
+            await send(request, response, RECONNECT + first)
+            await stream.run()
         except ConnectionResetError:
             # The client went away; it knows its place and may come back.
             pass
@@ -108,14 +105,15 @@ async def send(request: web.Request, response: web.StreamResponse, data: bytes) 
         raise ConnectionResetError("the client does not read") from None
 
 
-async def _skip(request: web.Request, reader: EventReader) -> bool:
-    """Go to the client's place; False: it named one that is not of this job, so it gets all."""
+async def _skip(request: web.Request, reader: EventReader) -> None:
+    """Go to the client's place; if it named one that is not of this job, it gets all."""
     given = read_last_id(request)
     if not given:
-        return True
-    if not (given.isascii() and given.isdigit() and len(given) <= _ID_DIGITS_MAX):
-        return False
-    return await reader.skip_to(int(given))
+        return
+    if given.isascii() and given.isdigit() and len(given) <= _ID_DIGITS_MAX:
+        await reader.skip_to(int(given))
+    else:
+        reader.replay()
 
 
 class _Stream:
@@ -128,7 +126,6 @@ class _Stream:
         services: Services,
         watch: Watch,
         reader: EventReader,
-        extra: dict[str, bool],
     ) -> None:
         self._request = request
         self._response = response
@@ -136,9 +133,8 @@ class _Stream:
         self._ping_s = services.options.ping_s
         self._watch = watch
         self._reader = reader
-        self._extra = extra
 
-    async def run(self, job_id: UUID) -> None:
+    async def run(self) -> None:
         sent_at = time.monotonic()
         while not (self._reader.is_over or self._feed.is_closing or self._watch.is_gone()):
             self._watch.clear()
@@ -146,10 +142,10 @@ class _Stream:
             try:
                 fresh = await self._reader.next()
             except (DatabaseConnectionError, StoreError):
-                fresh = []
+                fresh = b""
                 pause_s = min(pause_s, _AWAY_PAUSE_S)
             if fresh:
-                await self._send(b"".join(event.encode(job_id, self._extra) for event in fresh))
+                await self._send(fresh)
                 sent_at = time.monotonic()
                 continue
             await self._watch.wait(pause_s)

@@ -13,6 +13,7 @@ from rkyc.engine.execution import Execution
 from rkyc.engine.flusher import Flusher
 from rkyc.engine.journal import StepJournal
 from rkyc.engine.notices import Notices
+from rkyc.engine.stream import StreamWriter, TokenStream
 from rkyc.errors import DefinitionError, LeaseLostError
 from rkyc.flow import payload
 from rkyc.flow.context import StepLog
@@ -47,6 +48,7 @@ class Surroundings:
     pool: Pool
     flusher: Flusher
     notices: Notices
+    streams: StreamWriter
     children: ChildProcesses
     make_log: Callable[..., StepLog]
 
@@ -54,7 +56,16 @@ class Surroundings:
 class Context:
     """One attempt's context. Made anew for each attempt, and so kept light: what few steps need is made when asked for."""
 
-    __slots__ = ("_execution", "_journal", "_step", "_surroundings", "attempt", "notes", "started_at")
+    __slots__ = (
+        "_execution",
+        "_journal",
+        "_step",
+        "_surroundings",
+        "attempt",
+        "notes",
+        "started_at",
+        "stream",
+    )
 
     def __init__(
         self, execution: Execution, step: Step, *, started_at: float, surroundings: Surroundings
@@ -64,6 +75,7 @@ class Context:
         self.started_at = started_at
         self.attempt = claim.error_attempts + claim.crash_attempts + 1
         self.notes: Notes | None = None
+        self.stream: TokenStream | None = None
         self._execution = execution
         self._step = step
         self._surroundings = surroundings
@@ -131,6 +143,14 @@ class Context:
         """Tell listeners how far the step is (0-1): a hint, not kept."""
         share = min(1.0, max(0.0, fraction))
         self._surroundings.notices.progress(self._execution.claim, "running", self._step.name, share)
+
+    async def emit(self, text: str) -> None:
+        """Send a piece of text to whoever watches the job's token stream."""
+        if self.stream is None:
+            self.stream = self._surroundings.streams.open(
+                self._execution.claim, self._step.name, self.attempt
+            )
+        await self.stream.emit(text)
 
     def metadata(self, **values: Any) -> None:
         """Merge values into the job's metadata; written with the step's outcome."""

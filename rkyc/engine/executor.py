@@ -28,6 +28,7 @@ from rkyc.engine.context import Context, Surroundings
 from rkyc.engine.execution import Execution, judge, uncancel
 from rkyc.engine.inputs import Inputs
 from rkyc.engine.notices import Notices
+from rkyc.engine.stream import StreamWriter
 from rkyc.errors import (
     LeaseLostError,
     RkycError,
@@ -60,6 +61,7 @@ class Executor:
         clock: DatabaseClock,
         committer: Committer,
         notices: Notices,
+        streams: StreamWriter,
         children: ChildProcesses,
         metrics: Metrics,
         on_free: Callable[[], None],
@@ -82,6 +84,7 @@ class Executor:
             pool=pool,
             flusher=committer.flusher,
             notices=notices,
+            streams=streams,
             children=children,
             make_log=_log.bind,
         )
@@ -218,6 +221,8 @@ class Executor:
                 # It finished all the same: what it did counts.
                 uncancel()
                 execution.stop = None
+            if ctx.stream is not None:
+                await ctx.stream.close(completed=True)
             done = complete(place, ctx, output)
             self._metrics.step_finished(step.name, time.monotonic() - began)
             return decide_success(pipeline.graph, place, claim, done)
@@ -225,6 +230,8 @@ class Executor:
             error = judge(execution, place, caught, is_closing=self.is_closing)
         finally:
             execution.deadline = None
+        if ctx.stream is not None:
+            await ctx.stream.close(completed=False)
         return self._decide_failure(execution, place, ctx, error)
 
     async def _call_body(

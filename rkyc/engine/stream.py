@@ -35,9 +35,11 @@ PENDING_CHARS_MAX = 4_000_000
 ATTEMPT_CHARS_MAX = 20_000_000
 # Before a group is sent again to a database that was away. Seconds.
 _AGAIN_S = 0.2
-# Ended jobs whose chunks one statement removes, and how long those are kept for late clients. Seconds.
+# Ended jobs whose chunks one statement removes, how long those are kept for late clients, and the pause
+# between two looks for them. Seconds.
 _DROP_JOBS_MAX = 200
 KEEP_S = 600.0
+DROP_S = 60.0
 
 
 class TokenStream:
@@ -168,7 +170,11 @@ class StreamWriter:
                 await asyncio.sleep(LINGER_S)
                 await self.run_once()
         finally:
-            await self._own.close()
+            await self.close()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._own.close()
 
     async def run_once(self) -> None:
         """Write one group of what waits: beginnings, then chunks, then ends."""

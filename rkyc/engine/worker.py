@@ -25,6 +25,7 @@ from rkyc.engine.loop import PeriodicLoop, keep_running
 from rkyc.engine.notices import ROUND_S, Notices
 from rkyc.engine.presence import Presence
 from rkyc.engine.stall import StallWatch
+from rkyc.engine.stream import DROP_S, StreamWriter
 from rkyc.engine.sweeper import SWEEP_S, Sweeper
 from rkyc.engine.upkeep import Upkeep, UpkeepOptions
 from rkyc.errors import DatabaseConnectionError, DefinitionError, StoreError
@@ -157,6 +158,7 @@ class Worker:
         """Make the parts and introduce them to one another."""
         options = self._options
         self._notices = Notices(pool=self._pool)
+        self._streams = StreamWriter(pool=self._pool, clock=self._clock)
         self._committer = Committer(
             pool=self._pool,
             clock=self._clock,
@@ -173,6 +175,7 @@ class Worker:
             clock=self._clock,
             committer=self._committer,
             notices=self._notices,
+            streams=self._streams,
             children=self._children,
             metrics=self._metrics,
             on_free=self._on_free,
@@ -236,6 +239,8 @@ class Worker:
             "beat": self._beat_loop.run,
             "watch": self._watch_loop.run,
             "notices": PeriodicLoop("notices", self._notices.run_once, interval_s=ROUND_S).run,
+            "stream": self._streams.run,
+            "stream upkeep": PeriodicLoop("stream upkeep", self._streams.drop_old, interval_s=DROP_S).run,
             "sweep": PeriodicLoop("sweep", Sweeper(self._executor).run_once, interval_s=SWEEP_S).run,
             "deadlines": PeriodicLoop(
                 "deadlines",

@@ -19,7 +19,9 @@ WITH given AS MATERIALIZED (
   INSERT INTO rkyc.stream_chunk (job_id, seq, branch, fence, step, attempt, number, is_again, text)
   SELECT g.job_id, c.last_seq + 1 - row_number() OVER (PARTITION BY g.job_id ORDER BY g.place DESC), g.branch, g.fence, g.step,
     g.attempt, g.number,
-    g.number = 0 AND EXISTS (SELECT FROM rkyc.stream_chunk o WHERE o.job_id = g.job_id AND o.branch = g.branch AND o.step = g.step),
+    -- Not EXISTS: that may be planned as a hash of the whole table.
+    g.number = 0 AND coalesce(
+      (SELECT true FROM rkyc.stream_chunk o WHERE o.job_id = g.job_id AND o.branch = g.branch AND o.step = g.step LIMIT 1), false),
     g.text
   FROM given g JOIN counted c ON c.job_id = g.job_id
   RETURNING job_id, branch
@@ -91,10 +93,11 @@ SELECT e.step, e.attempt, e.chunks, e.chars FROM rkyc.stream_event e WHERE e.job
 -- name: drop_streams
 -- Chunks of jobs that ended a while ago; who comes at the same time takes others.
 WITH over AS MATERIALIZED (
+  -- OFFSET 0: else a plan may hash all jobs.
   SELECT s.job_id FROM rkyc.stream s
-  WHERE (SELECT h.finished_at FROM rkyc.history h WHERE h.job_id = s.job_id) < :before
-    OR NOT EXISTS (SELECT FROM rkyc.job j WHERE j.id = s.job_id)
-  LIMIT :limit FOR UPDATE SKIP LOCKED
+  LEFT JOIN LATERAL (SELECT j.id FROM rkyc.job j WHERE j.id = s.job_id OFFSET 0) j ON true
+  WHERE (SELECT h.finished_at FROM rkyc.history h WHERE h.job_id = s.job_id) < :before OR j.id IS NULL
+  LIMIT :limit FOR UPDATE OF s SKIP LOCKED
 ), chunks AS (
   DELETE FROM rkyc.stream_chunk WHERE job_id = ANY (ARRAY(SELECT job_id FROM over))
 )
