@@ -1,10 +1,16 @@
 -- name: find_expired_jobs
 -- Jobs whose deadline passed since then and of which no task runs: a running one is ended by its worker.
+-- The time is a subselect: a volatile function would not bound the index, and every deadline to come be read.
+-- OFFSET 0: else a plan may join all that runs and waits.
 SELECT j.id, j.uuid, j.pipeline FROM rkyc.job j
-WHERE j.deadline_at > coalesce(:since::timestamptz, '-infinity') AND j.deadline_at <= clock_timestamp()
-  AND NOT EXISTS (SELECT FROM rkyc.running r WHERE r.job_id = j.id)
-  AND (EXISTS (SELECT FROM rkyc.scheduled s WHERE s.job_id = j.id) OR EXISTS (SELECT FROM rkyc.waiting w WHERE w.job_id = j.id)
-       OR EXISTS (SELECT FROM rkyc.ready r WHERE r.job_id = j.id))
+CROSS JOIN LATERAL (
+  SELECT EXISTS (SELECT FROM rkyc.running r WHERE r.job_id = j.id) AS is_running,
+    EXISTS (SELECT FROM rkyc.scheduled s WHERE s.job_id = j.id) OR EXISTS (SELECT FROM rkyc.waiting w WHERE w.job_id = j.id)
+      OR EXISTS (SELECT FROM rkyc.ready r WHERE r.job_id = j.id) AS is_waiting
+  OFFSET 0
+) t
+WHERE j.deadline_at > coalesce(:since::timestamptz, '-infinity') AND j.deadline_at <= (SELECT clock_timestamp())
+  AND t.is_waiting AND NOT t.is_running
 ORDER BY j.deadline_at LIMIT 100;
 
 -- name: expire_job

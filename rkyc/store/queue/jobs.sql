@@ -28,11 +28,12 @@ ON CONFLICT (key) DO NOTHING RETURNING key;
 
 -- name: find_same_request
 -- An older program hashed in another way: then the job itself tells what was asked for.
+-- OFFSET 0: else a plan may hash all jobs to look at one.
 SELECT i.job_uuid FROM rkyc.idempotency i
+LEFT JOIN LATERAL (SELECT j.pipeline, j.input FROM rkyc.job j WHERE j.uuid = i.job_uuid OFFSET 0) j ON true
 WHERE i.key = :key AND (
   i.request_sha256 = sha256(convert_to(:pipeline::text || ' ' || :input::text::jsonb::text, 'UTF8'))
-  OR EXISTS (SELECT FROM rkyc.job j
-             WHERE j.uuid = i.job_uuid AND j.pipeline = :pipeline AND j.input::text = :input::text::jsonb::text));
+  OR (j.pipeline = :pipeline AND j.input::text = :input::text::jsonb::text));
 
 -- name: list_lanes
 SELECT name FROM rkyc.lane ORDER BY rank, name;
@@ -57,9 +58,14 @@ SELECT s.step, s.status, s.degraded, s.attempt, s.ms, s.error_code, s.queued_at,
 FROM rkyc.step_status s WHERE s.job_id = :uuid ORDER BY s.index;
 
 -- name: read_outputs
-SELECT c.step, c.output FROM rkyc.checkpoint c JOIN rkyc.job j ON j.id = c.job_id WHERE j.uuid = :uuid
-UNION ALL
-SELECT h.step, h.result FROM rkyc.history h JOIN rkyc.job j ON j.id = h.job_id WHERE j.uuid = :uuid AND h.state = 'completed';
+-- OFFSET 0: a plan that was made while the tables were small would join all of them.
+SELECT o.step, o.output FROM rkyc.job j
+CROSS JOIN LATERAL (
+  SELECT c.step, c.output FROM rkyc.checkpoint c WHERE c.job_id = j.id
+  UNION ALL SELECT h.step, h.result FROM rkyc.history h WHERE h.job_id = j.id AND h.state = 'completed'
+  OFFSET 0
+) o
+WHERE j.uuid = :uuid;
 
 -- name: read_end
 SELECT h.state, h.result, h.error_code, h.error_message FROM rkyc.history h JOIN rkyc.job j ON j.id = h.job_id WHERE j.uuid = :uuid;
