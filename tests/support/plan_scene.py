@@ -1,0 +1,215 @@
+"""The rows that the guards of plans look at, and the values that the statements are run with.
+
+The jobs of the scene have numbers far above those of a filled database, so that the same values serve
+whatever else is there: `BASE + 1` and the ones after it are held by worker 1, `BASE + 81` to `BASE + 100` by
+worker 2, which is dead.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+from uuid import UUID
+
+from rkyc.store.pool import Connection
+
+BASE = 900_000_000
+# How many rows an array of the examples has.
+ROWS = 5
+_NOW = dt.datetime.now(dt.UTC)
+_TASK = '[{"branch": 0, "step": "s1", "lane": "default", "started_at": null}]'
+
+# Hot rows of each kind, as little as shows each statement at work.
+_SCENE = """
+INSERT INTO rkyc.pipeline_version (name, version, graph, first_step)
+  VALUES ('noop', 1, '{"steps": [{"name": "s0", "share": 50}, {"name": "s1", "share": 50}]}', 's0');
+INSERT INTO rkyc.worker (name, host, pid, version, lanes, slots, presence_at, started_at, beat_at)
+  SELECT 'w' || n, 'h', n, '0', '{default}', 1, now(), now(), now() FROM generate_series(1, 2) n;
+INSERT INTO rkyc.boot (at) VALUES (now());
+INSERT INTO rkyc.job (id, uuid, pipeline, version, lane, input, created_at, deadline_at) OVERRIDING SYSTEM VALUE
+  SELECT $base + n, (lpad(to_hex($base + n), 12, '0') || '70008000' || lpad(to_hex(n), 12, '0'))::uuid, 'noop', 1, 'default', '{}', now(),
+    CASE WHEN n = 601 THEN now() - interval '1 s' END
+  FROM generate_series(1, 700) n;
+INSERT INTO rkyc.running (job_id, branch, fence, worker_id, lane, step, events, error_attempts, crash_attempts, alone_crashes,
+                          started_at, step_started_at, claimed_at)
+  SELECT $base + n, 0, $base + n, CASE WHEN n > 80 THEN 2 ELSE 1 END, 'default', 's0', 0, 0, 0, 0, now(), now(), now()
+  FROM generate_series(1, 100) n
+  UNION ALL
+  SELECT $base + 401, n, $base + 400 + n, 1, 'default', 'm', 1, 0, 0, 0, now(), now(), now() FROM generate_series(1, 2) n;
+INSERT INTO rkyc.checkpoint (job_id, seq, branch, step, next_step, attempt, fence, worker_id, output, started_at, finished_at)
+  SELECT $base + n, 1, 0, 's0', 's1', 1, $base + n, 1, '{"x": 1}', now(), now()
+  FROM generate_series(1, 410) n WHERE n <= 100 OR n BETWEEN 201 AND 220 OR n = 401;
+INSERT INTO rkyc.ready (lane, seq, job_id, step, events)
+  SELECT 'default', $base + n, $base + n, 's1', CASE WHEN n <= 220 THEN 1 ELSE 0 END FROM generate_series(201, 300) n;
+INSERT INTO rkyc.scheduled (due_at, reason, lane, job_id, step)
+  SELECT now() - interval '1 hour', 'scheduled', 'default', $base + n, 's0' FROM generate_series(301, 305) n
+  UNION ALL SELECT now() + interval '1 hour', 'scheduled', 'default', $base + 601, 's0';
+INSERT INTO rkyc.waiting (kind, wake_key, lane, job_id, step, since)
+  SELECT CASE WHEN n <= 330 THEN 'no_worker' ELSE 'suspect' END, 'noop@1', 'default', $base + n, 's0', now() FROM generate_series(321, 340) n;
+INSERT INTO rkyc.branching VALUES ($base + 401, 3);
+INSERT INTO rkyc.join_point VALUES ($base + 401, 'gather', 0, 2);
+INSERT INTO rkyc.event (job_id, seq, type, step, attempt, at) VALUES ($base + 1, 2, 'step.retrying', 's1', 1, now());
+INSERT INTO rkyc.history (job_id, state, seq, step, fence, worker_id, open_tasks, finished_at, error_code)
+  SELECT $base + n, 'failed', 1, 's1', $base + n, 1, '$task', now(), 'PERMANENT' FROM generate_series(501, 510) n;
+INSERT INTO rkyc.dead_letter (queue, job_id, step, reason, error_code, at)
+  SELECT 'dlq.default', $base + n, 's1', 'task_failed', 'PERMANENT', now() FROM generate_series(501, 510) n;
+INSERT INTO rkyc.journal (job_id, step, branch, name, answer, ms, worker_id, at)
+  SELECT $base + n, 's1', 0, 'asked', '1', 1, 1, now() FROM generate_series(1, 20) n;
+INSERT INTO rkyc.stream VALUES ($base + 1, 1, 2);
+INSERT INTO rkyc.stream_chunk (job_id, seq, branch, fence, step, attempt, number, is_again, text)
+  SELECT $base + 1, n, 0, $base + 1, 's1', 1, n, false, 't' FROM generate_series(1, 2) n;
+INSERT INTO rkyc.stream_event (job_id, seq, fence, is_end, branch, step, attempt, chunks, chars, at)
+  SELECT $base + 1, n, $base + 1, n = 2, 0, 's1', 1, 2, 2, now() FROM generate_series(1, 2) n;
+INSERT INTO rkyc.idempotency SELECT 'known', j.uuid, '', now() FROM rkyc.job j WHERE j.id = $base + 1;
+SELECT setval('rkyc.ready_seq', $base + 1000), setval(pg_get_serial_sequence('rkyc.job', 'id'), $base + 1000);
+"""
+
+# By the parameter's name; where it is an array, a single value stands for all its rows.
+_EXAMPLES: dict[str, Any] = {
+    "after": 0,
+    "all": False,
+    "answers": '"said"',
+    "attempt": 1,
+    "attempts": 1,
+    "beat_s": 0.0,
+    "before": None,
+    "branch": 0,
+    "branches": 0,
+    "budget_usd": None,
+    "busy": 1,
+    "channel": "rkyc_wake",
+    "chars": 1,
+    "chunks": 1,
+    "corp": None,
+    "costs": 0.5,
+    "crash_attempts": 0,
+    "deadline_s": None,
+    "degraded": False,
+    "due_ats": _NOW + dt.timedelta(hours=1),
+    "ends": False,
+    "error_attempts": 1,
+    "error_class": "permanent",
+    "error_code": "PERMANENT",
+    "error_codes": "RETRYABLE",
+    "error_details": None,
+    "error_message": "no",
+    "error_messages": "busy",
+    "events": 1,
+    "fence": BASE + 1,
+    "fences": [BASE + n for n in range(1, ROWS + 1)],
+    "first_lane": None,
+    "first_step": "s0",
+    "for_suspects": False,
+    "frozen_after_s": 120.0,
+    "from_id": UUID(int=0),
+    "graph": '{"steps": []}',
+    "has_presence": False,
+    "host": "h",
+    "idempotency_key": None,
+    "inputs": '{"n": 1}',
+    "job_id": BASE + 1,
+    "job_ids": [BASE + n for n in range(1, ROWS + 1)],
+    "input": "{}",
+    "join_branch": 0,
+    "join_count": 2,
+    "join_lane": "default",
+    "join_step": "gather",
+    "kept": -1,
+    "kept_days": 30,
+    "key": "known",
+    "kinds": "no_worker",
+    "lane": "default",
+    "lanes": "default",
+    "limit": 50,
+    "limit_ms": "5000",
+    "looks_at_horizon": True,
+    "member_branches": 1,
+    "member_lanes": None,
+    "member_steps": "m",
+    "message": "too late",
+    "metadata": None,
+    "models": "m",
+    "mss": 1,
+    "name": "noop",
+    "names": "ask",
+    "next_steps": "s2",
+    "notice": "chunks",
+    "now": _NOW,
+    "numbers": 7,
+    "open_tasks": _TASK,
+    "output": '{"x": 1}',
+    "outputs": '{"x": 1}',
+    "payloads": "default",
+    "pid": 1,
+    "pipeline": "noop",
+    "providers": "p",
+    "reason": "task_failed",
+    "reasons": "retry_backoff",
+    "request_sha256": b"",
+    "restart_grace_s": 12.0,
+    "run_at": None,
+    "seq": 3,
+    "seqs": 3,
+    "since": None,
+    "sinces": 0,
+    "slots": ROWS,
+    "started_ats": _NOW,
+    "status": None,
+    "step": "s1",
+    "step_started_at": _NOW,
+    "step_started_ats": _NOW,
+    "steps": "s1",
+    "task_name": None,
+    "texts": "t",
+    "tokens_ins": 1,
+    "tokens_outs": 1,
+    "uuid": UUID(f"{BASE + 1:012x}70008000{1:012x}"),
+    "uuids": [UUID(int=n) for n in range(1, ROWS + 1)],
+    "version": 1,
+    "wake_keys": "noop@1",
+    "warnings": None,
+    "webhook_url": None,
+    "worker_id": 1,
+    "worker_ids": 2,
+}
+_EXAMPLES_OF: dict[str, dict[str, Any]] = {
+    "arrive_tasks": {"job_id": BASE + 401, "branch": 1, "fence": BASE + 401, "step": "m"},
+    "cancel_branched": {"job_id": BASE + 401},
+    "cancel_chain": {"fences": [BASE + 1]},
+    "drop_branching": {"job_id": BASE + 401},
+    "drop_streams": {"before": _NOW},
+    "find_checkpoint": {"steps": "s0"},
+    "find_chunks": {"numbers": 1},
+    "find_ends": {key: [BASE + n for n in range(501, 501 + ROWS)] for key in ("job_ids", "fences")},
+    "is_finished": {"job_id": BASE + 501},
+    "list_executions": {"since": _NOW - dt.timedelta(hours=1)},
+    "lock_branching": {"job_id": BASE + 401},
+    "lock_branching_row": {"job_id": BASE + 401},
+    "read_end": {"uuid": UUID(f"{BASE + 501:012x}70008000{501:012x}")},
+    "read_events": {"since": 0},
+    "reclaim_tasks": {"job_ids": [BASE + n for n in range(81, 81 + ROWS)]},
+    "register_worker": {"version": "0"},
+    "restore_worker": {"version": "0", "worker_id": 7},
+    "retry_job": {"job_id": BASE + 501},
+    "take_idempotency_key": {"key": "new"},
+}
+
+
+async def set_scene(conn: Connection) -> None:
+    """Add the hot rows that the examples name."""
+    await conn.execute(_SCENE.replace("$base", str(BASE)).replace("$task", _TASK))
+
+
+def find_example(statement: str, param: str, type_: str) -> Any:
+    """Return the value that a statement is run with, as its parameter's type wants it.
+
+    Raises:
+        KeyError: a parameter without an example.
+    """
+    examples = {**_EXAMPLES, **_EXAMPLES_OF.get(statement, {})}
+    if param not in examples:
+        raise KeyError(f"parameter {param} of {statement}: add an example of it")
+    value = examples[param]
+    if isinstance(value, dt.datetime) and type_.startswith("double precision"):
+        value = value.timestamp()
+    return [value] * ROWS if type_.endswith("[]") and not isinstance(value, list) else value
