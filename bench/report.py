@@ -18,7 +18,7 @@ from bench.goals import ROWS, Row, rows_of
 from bench.harness import RESULTS, ROOT
 from bench.measure import number
 from bench.public_results import load_public, write_public
-from bench.rivals import draw_rivals, load_rivals, write_rivals
+from bench.rivals import draw_rivals, is_ahead, load_rivals, write_rivals
 from bench.saved import Entry, Saved
 
 DOCUMENT = ROOT / "docs" / "performance.md"
@@ -74,7 +74,9 @@ def find_unexplained(text: str, saved: Saved) -> list[str]:
 def _write_summary(saved: Saved, _: str) -> str:
     verdicts = [verdict for row in ROWS if (verdict := _judge(row, saved)) is not None]
     missed = [row for row in ROWS if _judge(row, saved) is False]
-    text = f"{sum(verdicts)} of {len(verdicts)} goals are reached."
+    text = f"{sum(verdicts)} of {len(verdicts)} goals are reached"
+    rivals = [is_ahead(one) for one in load_rivals(RESULTS) if one["goal"] is not None]
+    text += f", and {sum(rivals)} of {len(rivals)} beside the rivals." if rivals else "."
     if missed:
         text += " Missed: " + "; ".join(f"[{row.question}](#{_anchor(row.case)})" for row in missed) + "."
     return text

@@ -39,6 +39,11 @@ def load_rivals(folder: Path) -> list[Comparison]:
     return sorted(newest.values(), key=lambda one: (order[one["title"]], -_rank(one)))
 
 
+def is_ahead(one: Comparison) -> bool:
+    """Whether rkyc is as far ahead as the goal says."""
+    return bool(one["ratio_median"] >= one["goal"])
+
+
 def write_rivals(comparisons: Sequence[Comparison]) -> str:
     """Return the charts, the table, the settings of each rival, and when all was measured."""
     if not comparisons:
@@ -52,7 +57,7 @@ def write_rivals(comparisons: Sequence[Comparison]) -> str:
     ]
     for one in comparisons:
         goal = f"≥ {number(one['goal'])}" if one["goal"] is not None else ""
-        verdict = "" if one["goal"] is None else _judge(one)
+        verdict = "" if one["goal"] is None else "reached" if is_ahead(one) else "**missed**"
         low, high = one["ratio_spread"]
         ratio = f"{number(one['ratio_median'])} ({number(low)}-{number(high)})"
         cells = (
@@ -95,10 +100,6 @@ def draw_rivals(comparisons: Sequence[Comparison]) -> dict[str, Chart]:
 def _draw_bar(label: str, values: Sequence[float], unit: str, kind: str) -> Bar:
     median = statistics.median(values)
     return Bar(label, median, f"{number(median)} {unit}", kind, min(values), max(values))
-
-
-def _judge(one: Comparison) -> str:
-    return "reached" if one["ratio_median"] >= one["goal"] else "**missed**"
 
 
 def _rank(one: Comparison) -> float:
