@@ -28,6 +28,7 @@ class Comparison:
 
     rival: Rival
     case: str
+    title: str
     measure: Measure
     goal: float | None = None
 
@@ -41,10 +42,10 @@ class Comparison:
         ratios = self.measure.ratios
         sides = {"rkyc": self.measure.samples, "theirs": self.measure.baseline}
         return {
-            "name": self.measure.name,
             "rival": self.rival.name,
             "version": self.rival.version,
             "case": self.case,
+            "title": self.title,
             "unit": self.measure.unit,
             "more_is_better": self.measure.more_is_better,
             **{side: [round(sample.value, 4) for sample in samples] for side, samples in sides.items()},
@@ -65,18 +66,20 @@ class Comparison:
 
 
 def compare(
-    rival: Rival, name: str, case: Case, rkyc: Sequence[Sample], theirs: Sequence[Sample]
+    rival: Rival, case_name: str, case: Case, rkyc: Sequence[Sample], theirs: Sequence[Sample]
 ) -> list[Comparison]:
     """Return the case's measures: that of its values, and those of its details."""
 
-    def pair(title: str, ours: Sequence[Sample], theirs: Sequence[Sample]) -> Measure:
-        named = f"{title}, beside {rival.name} {rival.version}"
-        return Measure(named, case.unit, ours, theirs, more_is_better=case.more_is_better, against=rival.name)
+    def pair(title: str, goal: float | None, ours: Sequence[Sample], theirs: Sequence[Sample]) -> Comparison:
+        name = f"{title}, beside {rival.name} {rival.version}"
+        more = case.more_is_better
+        measure = Measure(name, case.unit, ours, theirs, more_is_better=more, against=rival.name)
+        return Comparison(rival, case_name, title, measure, goal)
 
-    found = [Comparison(rival, name, pair(case.title, rkyc, theirs), rival.loads[name].goal)]
+    found = [pair(case.title, rival.loads[case_name].goal, rkyc, theirs)]
     for title, detail in case.also:
         sides = [[Sample(sample.details[detail]) for sample in samples] for samples in (rkyc, theirs)]
-        found.append(Comparison(rival, name, pair(title, *sides)))
+        found.append(pair(title, None, *sides))
     return found
 
 

@@ -20,5 +20,6 @@ RIVAL = Rival(
         "enqueue_one": Load(jobs=1_000),
         "enqueue_bulk": Load(jobs=30_000),
     },
-    settings="batchSize 2,000, pollingIntervalSeconds 0.5 (its smallest), bulk by insert() of 1,000",
+    settings="batchSize 2,000, pollingIntervalSeconds 0.5 (its smallest), bulk by insert() of 1,000;"
+    " 10.x is the last that runs on Node 20",
 )

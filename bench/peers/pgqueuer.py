@@ -14,7 +14,7 @@ RIVAL = Rival(
     worker="pgqueuer_worker",
     store=PostgresStore("SELECT NOT EXISTS (SELECT FROM pgqueuer)"),
     loads={
-        "noop": Load(jobs=30_000, slots=200, goal=2.0),
+        "noop": Load(jobs=30_000, slots=1_000, goal=2.0),
         "enqueue_one": Load(jobs=1_000),
         "enqueue_bulk": Load(jobs=30_000),
         "start": Load(jobs=150, slots=10),
@@ -22,6 +22,6 @@ RIVAL = Rival(
         "recovery": Load(jobs=200, slots=200),
     },
     # Source: its guide "Performance Tuning" (2026-11-21).
-    settings="batch_size 200, pool of 10 connections, asyncpg, uvloop, LISTEN/NOTIFY, durability durable (default),"
-    " heartbeat_timeout 30 s (default); a job is one body: after a crash it starts from the top",
+    settings="batch_size 1,000 (faster here than 100, 200 and 500), pool of 10 connections, asyncpg, uvloop, LISTEN/NOTIFY,"
+    " durability durable (default), heartbeat_timeout 30 s (default); a job is one body: after a crash it starts from the top",
 )

@@ -5,7 +5,7 @@ import { require, run, waitAtGate } from "./protocol.mjs";
 const { Logger, makeWorkerUtils, run: runWorker, runMigrations } = require("graphile-worker");
 
 const INSERT_ROWS = 1000;
-const CONNECTIONS_MAX = 25;
+const CONNECTIONS_MAX = 10;
 const quiet = new Logger(() => () => {});
 
 function preset(url, slots) {

@@ -17,7 +17,7 @@ from bench.peers.workers import protocol
 
 _INSERT_ROWS = 1000
 # Jobs per dequeue at most.
-_BATCH_ROWS_MAX = 200
+_BATCH_ROWS_MAX = 1000
 
 
 class QueriesSender:
