@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from rkyc.providers.llm.types import DataClass
 from rkyc.steps.kyc.schemas import DocIngestOut, EvidenceRef, RiskSignalDraft, SnapshotOut
-from rkyc.steps.kyc.vocabulary import DataClass, RefType
+from rkyc.steps.kyc.vocabulary import RefType
 
 _STATEMENTS = "/statements/"
 

@@ -16,10 +16,11 @@ from rkyc.errors import ChildProcessDiedError, InvalidFileError, WorkerBaseExcep
 from rkyc.flow.context import StepContext
 from rkyc.providers.documents.parse import parse_document
 from rkyc.providers.documents.types import PARSER_VERSION, ParsedDocument
+from rkyc.providers.llm.types import DataClass
 from rkyc.steps.kyc.layout import FileKind, classify_file, data_class_of
 from rkyc.steps.kyc.parallel import run_side_by_side
 from rkyc.steps.kyc.schemas import DocIngestOut, DocumentOut, FileRef, KycInput, SnapshotOut
-from rkyc.steps.kyc.vocabulary import DataClass, DocType
+from rkyc.steps.kyc.vocabulary import DocType
 from rkyc.store.blobs import read_blob
 from rkyc.store.kyc import documents
 from rkyc.store.kyc.documents import AnalysisDocumentRow, DocumentRow, PageRow

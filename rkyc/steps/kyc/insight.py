@@ -19,8 +19,7 @@ from pydantic import StringConstraints
 from rkyc.errors import LLMParseError, WorkerBaseException
 from rkyc.flow.context import StepContext
 from rkyc.providers.llm.router import Llm
-from rkyc.providers.llm.types import DataClass as LlmDataClass
-from rkyc.providers.llm.types import LlmAnswer, LlmRequest
+from rkyc.providers.llm.types import DataClass, LlmAnswer, LlmRequest
 from rkyc.steps.kyc.data_class import classify_drafts
 from rkyc.steps.kyc.events.names import strip_legal_form
 from rkyc.steps.kyc.insight_text import (
@@ -93,7 +92,7 @@ async def run(
         company,
         reported,
         looked,
-        LlmDataClass(classify_drafts([each.draft for each in reported], snapshot, doc_ingest)),
+        classify_drafts([each.draft for each in reported], snapshot, doc_ingest),
     )
     insight = written or write_template(company, reported, looked, job.lang, gone)
     passes = insight.quality_score >= QUALITY_MIN and insight.coverage >= COVERAGE_MIN
@@ -167,7 +166,7 @@ async def _ask_model(
     company: str,
     reported: Sequence[Reported],
     looked: Looked,
-    data_class: LlmDataClass,
+    data_class: DataClass,
 ) -> Insight | None:
     """Return the model's insight as far as it holds, or None: no model, no risk signal, or a failure."""
     llm = ctx.use(Llm)

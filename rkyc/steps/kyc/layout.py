@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from rkyc.steps.kyc.vocabulary import DataClass
+from rkyc.providers.llm.types import DataClass
 
 PREVIOUS = "previous/"
 CORP = "corp.json"

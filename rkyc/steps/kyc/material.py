@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
+from rkyc.providers.llm.types import DataClass
 from rkyc.steps.kyc.events.match import Identity, fold
 from rkyc.steps.kyc.events.regions import find_address_places
 from rkyc.steps.kyc.rules.documents import PageView
 from rkyc.steps.kyc.rules.events import EventView
 from rkyc.steps.kyc.schemas import CorpIn
-from rkyc.steps.kyc.vocabulary import DataClass, EntityRole, MatchBasis, SourceGrade
+from rkyc.steps.kyc.vocabulary import EntityRole, MatchBasis, SourceGrade
 from rkyc.store.kyc import documents, events
 from rkyc.store.pool import Connection
 

@@ -11,13 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rkyc.providers.llm.types import DataClass
 from rkyc.steps.kyc.events.match import SCORE_MIN, fold
 from rkyc.steps.kyc.pointers import join_pointer, quote_value
 from rkyc.steps.kyc.rules.documents import PageView, find_doubts
 from rkyc.steps.kyc.rules.events import EventView
 from rkyc.steps.kyc.rules.terms import TOPICS
 from rkyc.steps.kyc.sentences import split_sentences
-from rkyc.steps.kyc.vocabulary import DataClass, RefType
+from rkyc.steps.kyc.vocabulary import RefType
 
 TOKENS_MAX = 8000
 _PASSAGE_CHARS_MAX = 1200

@@ -16,9 +16,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from rkyc.providers.llm.types import DataClass
 from rkyc.steps.kyc.vocabulary import (
     ChangeKind,
-    DataClass,
     EventType,
     EvidenceCheck,
     EvidenceType,

@@ -17,8 +17,7 @@ import anyio
 from rkyc.errors import SnapshotInvalidError, WorkerBaseException
 from rkyc.flow.context import StepContext
 from rkyc.providers.llm.router import Llm
-from rkyc.providers.llm.types import DataClass as LlmDataClass
-from rkyc.providers.llm.types import LlmAnswer, LlmRequest, Track
+from rkyc.providers.llm.types import DataClass, LlmAnswer, LlmRequest, Track
 from rkyc.steps.kyc.events.industries import industry_words
 from rkyc.steps.kyc.events.names import strip_legal_form
 from rkyc.steps.kyc.material import Material, read_material
@@ -37,7 +36,7 @@ from rkyc.steps.kyc.schemas import (
     SignalOut,
     SnapshotOut,
 )
-from rkyc.steps.kyc.vocabulary import DataClass, EvidenceType, RefType, SignalType
+from rkyc.steps.kyc.vocabulary import EvidenceType, RefType, SignalType
 from rkyc.store.kyc import context_packs, snapshots
 from rkyc.store.pool import Pool
 
@@ -58,7 +57,7 @@ class _Question:
 
     agent: Agent
     track: Track
-    data_class: LlmDataClass
+    data_class: DataClass
     parts: tuple[Part, ...]
 
     @property
@@ -128,7 +127,7 @@ def _plan(llm: Llm, parts: Sequence[Part]) -> list[_Question]:
     questions: list[_Question] = []
     for agent in AGENTS:
         mine = [tuple(part for part in group if _concerns(agent, part)) for group in (public, internal)]
-        outside = llm.track_for(LlmDataClass.PUBLIC)
+        outside = llm.track_for(DataClass.PUBLIC)
         if outside is Track.INTERNAL or not mine[0]:
             groups = [(Track.INTERNAL, (*mine[1], *mine[0]))]
         else:
@@ -146,10 +145,10 @@ def _concerns(agent: Agent, part: Part) -> bool:
     return part.wider
 
 
-def _class_of(parts: Sequence[Part]) -> LlmDataClass:
+def _class_of(parts: Sequence[Part]) -> DataClass:
     if all(part.data_class == DataClass.PUBLIC for part in parts):
-        return LlmDataClass.PUBLIC
-    return LlmDataClass.INTERNAL
+        return DataClass.PUBLIC
+    return DataClass.INTERNAL
 
 
 async def _ask(ctx: StepContext, job: KycInput, question: _Question) -> _Outcome:

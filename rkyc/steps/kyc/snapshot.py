@@ -12,6 +12,7 @@ from uuid import UUID
 
 from rkyc.errors import CorpNotFoundError, DossierError, RetryableException, SnapshotInvalidError
 from rkyc.flow.context import StepContext
+from rkyc.providers.llm.types import DataClass
 from rkyc.steps.kyc.layout import CORP, PREVIOUS, FileKind, classify_file
 from rkyc.steps.kyc.schemas import CorpIn, FileRef, KycInput, SnapshotOut
 from rkyc.steps.kyc.snapshot_document import (
@@ -21,7 +22,6 @@ from rkyc.steps.kyc.snapshot_document import (
     parse_corp,
     sort_periods,
 )
-from rkyc.steps.kyc.vocabulary import DataClass
 from rkyc.store.blobs import read_blob
 from rkyc.store.kyc.corps import CorpFields, ensure_corp, lock_corp, update_corp
 from rkyc.store.kyc.snapshots import (

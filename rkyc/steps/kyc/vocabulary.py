@@ -2,25 +2,13 @@
 
 Every enumeration here has a CHECK of the same values in the database. Values never change; new ones
 are added at the end. `OTHER_PUBLIC`, `LEGAL_PROCEEDING` and `ADVERSE_MEDIA` extend the ten event types
-of the source system, whose list has no place for news about a company.
+of the source system, whose list has no place for news about a company. Who may see a piece of data is said
+by `providers.llm.types.DataClass`, since it decides which model may read it.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
-
-
-class DataClass(StrEnum):
-    """Who may see a piece of data: INTERNAL never leaves for an external provider."""
-
-    PUBLIC = "PUBLIC"
-    SEMI_PUBLIC = "SEMI_PUBLIC"
-    INTERNAL = "INTERNAL"
-
-
-class LlmTrack(StrEnum):
-    EXTERNAL = "EXTERNAL"
-    INTERNAL = "INTERNAL"
 
 
 class SignalType(StrEnum):

@@ -3,6 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rkyc.providers.llm.types import DataClass
 from rkyc.steps.kyc.packing import (
     Part,
     estimate_tokens,
@@ -14,7 +15,7 @@ from rkyc.steps.kyc.packing import (
 from rkyc.steps.kyc.prompts import fence
 from rkyc.steps.kyc.rules.documents import PageView
 from rkyc.steps.kyc.rules.events import EventView
-from rkyc.steps.kyc.vocabulary import DataClass, EntityRole, MatchBasis, SourceGrade
+from rkyc.steps.kyc.vocabulary import EntityRole, MatchBasis, SourceGrade
 
 DOC = {
     "corp": {"name": "다온금속", "ceo_name": "남도일"},

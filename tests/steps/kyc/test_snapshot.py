@@ -11,9 +11,9 @@ import asyncpg
 import pytest
 
 from rkyc.errors import CorpNotFoundError, RetryableException, SnapshotInvalidError, StorageDownloadError
+from rkyc.providers.llm.types import DataClass
 from rkyc.steps.kyc import snapshot as snapshot_step
 from rkyc.steps.kyc.schemas import FileRef, KycInput, SnapshotOut
-from rkyc.steps.kyc.vocabulary import DataClass
 from rkyc.store.blobs import write_blob
 from rkyc.store.kyc.snapshots import read_analysis, read_latest, read_statements, read_version
 from rkyc.store.pool import Pool

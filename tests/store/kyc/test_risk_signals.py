@@ -14,6 +14,7 @@ import rkyc.store.migrate as migrate_module
 from rkyc.errors import ConflictError, InvalidInputError, NotFoundError
 from rkyc.providers.embedding.embedder import Embedder
 from rkyc.providers.embedding.lexical import LexicalEmbedding
+from rkyc.providers.llm.types import DataClass
 from rkyc.steps.kyc import index as index_step
 from rkyc.steps.kyc import vocabulary
 from rkyc.steps.kyc.schemas import KycInput, ValidationOut
@@ -121,7 +122,7 @@ async def test_decided_signal_becomes_a_case(pool: Pool, signal_id: int) -> None
         ("role", vocabulary.EntityRole),
         ("doc_type", vocabulary.DocType),
         ("ingest_status", vocabulary.IngestStatus),
-        ("data_class", vocabulary.DataClass),
+        ("data_class", DataClass),
         ("stance", vocabulary.Stance),
         ("change", vocabulary.ChangeKind),
     ],

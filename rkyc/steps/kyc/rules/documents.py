@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from rkyc.providers.llm.types import DataClass
 from rkyc.steps.kyc.events.match import Identity, fold
 from rkyc.steps.kyc.events.names import find_mentions
 from rkyc.steps.kyc.negation import is_negated
@@ -19,7 +20,6 @@ from rkyc.steps.kyc.quotes import QUOTE_CHARS_MAX, find_quote
 from rkyc.steps.kyc.schemas import SUMMARY_CHARS_MAX, TITLE_CHARS_MAX, EvidenceRef, Lang, RiskSignalDraft
 from rkyc.steps.kyc.sentences import Span, clip, split_sentences
 from rkyc.steps.kyc.vocabulary import (
-    DataClass,
     EventType,
     EvidenceType,
     ImpactDirection,
