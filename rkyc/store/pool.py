@@ -139,8 +139,8 @@ class Pool:
     def __init__(self, pool: asyncpg.Pool[asyncpg.Record], dsn: str, settings: dict[str, Any]) -> None:
         self._pool = pool
         self._settings = settings
-        # Lead to a pooler that refused `QUEUE_SETTINGS`.
-        self._pooled_dsns: set[str] = set()
+        # Whether the place of a DSN takes `QUEUE_SETTINGS`; a pooler does not.
+        self._takes_settings: dict[str, bool] = {}
         self.dsn = dsn
         # Brings a private server back that was killed; None where the server is somebody else's.
         self.revive: Callable[[], Awaitable[None]] | None = None
@@ -157,7 +157,8 @@ class Pool:
     ) -> Pool:
         """Connect and check that the server can serve.
 
-        `statement_cache_size=0` is for PgBouncer below 1.21.
+        Behind a pooler no statement is kept (`statement_cache_size` is 0): its plan would be kept with it, and
+        may have been made while a table was empty.
 
         Raises:
             StoreUnavailableError: not reached.
@@ -169,18 +170,15 @@ class Pool:
             "statement_cache_size": statement_cache_size,
             "server_settings": {"application_name": application_name},
         }
-        pool = asyncpg.create_pool(
-            min_size=0, max_size=size_max, init=_check_version, reset=_keep_session, **settings
-        )
-        self = cls(pool, dsn, settings)
         with translate_connect_errors(dsn):
-            await pool
-            try:
-                async with pool.acquire():
-                    pass
-            except BaseException:
-                pool.terminate()
-                raise
+            takes_settings = await _takes_queue_settings(settings)
+            if not takes_settings:
+                settings["statement_cache_size"] = 0
+            pool = await asyncpg.create_pool(
+                min_size=0, max_size=size_max, init=_check_version, reset=_keep_session, **settings
+            )
+        self = cls(pool, dsn, settings)
+        self._takes_settings[dsn] = takes_settings
         return self
 
     @contextlib.asynccontextmanager
@@ -230,15 +228,11 @@ class Pool:
     async def _connect(self, settings: dict[str, Any]) -> Connection:
         dsn = settings["dsn"]
         with translate_connect_errors(dsn):
-            if dsn not in self._pooled_dsns:
-                direct = {**settings, "server_settings": {**settings["server_settings"], **QUEUE_SETTINGS}}
-                try:
-                    conn: Connection = await asyncpg.connect(**direct)
-                    return conn
-                except _SETTINGS_REFUSED:
-                    self._pooled_dsns.add(dsn)
-            pooled: Connection = await asyncpg.connect(**settings)
-            return pooled
+            if dsn not in self._takes_settings:
+                self._takes_settings[dsn] = await _takes_queue_settings(settings)
+            return await asyncpg.connect(
+                **(_plan_as_queue(settings) if self._takes_settings[dsn] else settings)
+            )
 
     async def close(self) -> None:
         """Close all, waiting at most 5 s for the ones that are lent."""
@@ -246,6 +240,25 @@ class Pool:
             await asyncio.wait_for(self._pool.close(), 5)
         except _CANNOT_CONNECT:  # a time-out is an OSError too
             self._pool.terminate()
+
+
+async def _takes_queue_settings(settings: dict[str, Any]) -> bool:
+    """Connect once, and return whether the server is there itself; a pooler refuses parameters that it does not know."""
+    try:
+        conn: Connection = await asyncpg.connect(**_plan_as_queue(settings))
+    except _SETTINGS_REFUSED:
+        conn, takes_settings = await asyncpg.connect(**settings), False
+    else:
+        takes_settings = True
+    try:
+        await _check_version(conn)
+    finally:
+        await conn.close()
+    return takes_settings
+
+
+def _plan_as_queue(settings: dict[str, Any]) -> dict[str, Any]:
+    return {**settings, "server_settings": {**settings["server_settings"], **QUEUE_SETTINGS}}
 
 
 async def _keep_session(conn: Connection) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rkyc.store.pool import Pool
 from tests.support.engine import wait_for
 from tests.support.kyc_scene import STEPS, repeated, started
 from tests.support.kyc_vendors import script_of
@@ -17,6 +18,18 @@ pytestmark = [pytest.mark.system, pytest.mark.anyio, pytest.mark.timeout(180)]
 # a machine that runs other tests beside.
 BY_PRESENCE_S = 6.0
 BY_BEATS_S = 40.0
+
+
+async def test_pooler_is_told_from_a_server_and_no_plan_is_kept_there(ordinary_dsn: str) -> None:
+    kept = "SELECT count(*) FROM pg_prepared_statements WHERE name <> ''"
+    async with open_pgbouncer(ordinary_dsn) as through:
+        for dsn, count in ((through, 0), (ordinary_dsn, 1)):
+            pool = await Pool.open(dsn)
+            conn = await pool.dedicated()
+            assert await conn.fetchval(kept) == count
+            assert (await conn.fetchval("SHOW enable_seqscan") == "off") == (dsn == ordinary_dsn)
+            await conn.close()
+            await pool.close()
 
 
 @pytest.mark.parametrize(
