@@ -21,8 +21,8 @@ from rkyc.errors import DatabaseConnectionError, NotFoundError, StoreError
 from rkyc.store.pool import OwnConnection, Pool, Record
 from rkyc.store.queue import jobs, streams
 
-# Chunks of a job in one read.
-PAGE_CHUNKS = 500
+# Chunks of a job in one read: what a client that does not read may hold beyond its limit.
+PAGE_CHUNKS = 200
 # Jobs in one read.
 ROUND_JOBS_MAX = 500
 # What may wait for a client beyond what its socket holds, and what that one holds. Bytes.
