@@ -41,7 +41,7 @@ prove: $(READY) ## run the long proofs; the dated record goes to docs/proofs
 	@sh scripts/prove.sh
 
 bench: $(READY) ## measure; the dated results go to bench/results
-	@$(PY) bench/run.py
+	@$(PY) -m bench.run --save
 
 bench-peers: $(READY) ## measure beside other queues, which it installs into .bench-peers
 	@$(PY) -m bench.peers

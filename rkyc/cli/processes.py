@@ -96,7 +96,7 @@ async def wait_until_unneeded(pool: Pool, worker: Worker, parent_pid: int) -> No
     while time.monotonic() - idle_since < _IDLE_S and os.getppid() == parent_pid:
         try:
             async with pool.connection() as conn:
-                is_needed = worker.busy > 0 or await find_suspects(conn, worker.wake_keys)
+                is_needed = worker.busy > 0 or await find_suspects(conn, worker.wake_keys, worker.lanes)
         except DatabaseConnectionError:
             is_needed = True
         if is_needed:

@@ -65,6 +65,7 @@ def serve(
         return
     arguments = [argument for spec in app or () for argument in ("--app", spec)]
     arguments += ["--only-app"] if only_app else []
+    arguments += ["--lanes", lanes] if lanes is not None else []
     arguments += ["--grace", str(grace)] if grace is not None else []
     children = SuspectProcesses(arguments, dsn=dsn, grace_s=settings.grace_s if grace is None else grace)
     address = None if no_api else (host, port)

@@ -235,7 +235,11 @@ class Dispatcher:
         if self._executor.executions:
             return
         claim = await tasks.claim_suspect(
-            conn, wake_keys=self._wake_keys, worker_id=self._worker_id, now=self._clock.now()
+            conn,
+            wake_keys=self._wake_keys,
+            lanes=self._lanes,
+            worker_id=self._worker_id,
+            now=self._clock.now(),
         )
         self._has_suspects = claim is not None
         if claim is not None:

@@ -44,7 +44,7 @@ class UpkeepOptions:
 
     beat_s: float = 10.0
     poll_s: float = 5.0
-    deaf_poll_s: float = 0.25
+    deaf_poll_s: float = 0.3
     absence_s: float = 0.7
     frozen_after_s: float = 120.0
     deaf_dead_after_s: float = 20.0

@@ -245,7 +245,7 @@ class Worker:
             "deadlines": PeriodicLoop(
                 "deadlines",
                 Deadlines(pool=self._pool, clock=self._clock, metrics=self._metrics).run_once,
-                interval_s=2 * self._options.upkeep.poll_s,
+                interval_s=3 * self._options.upkeep.poll_s,
             ).run,
             "stall": StallWatch(
                 metrics=self._metrics,

@@ -15,6 +15,6 @@ async def list_workers(conn: Connection, *, all: bool = False, limit: int = 1000
     return await fetch(conn, _SQL["list_workers"], all=all, limit=limit)
 
 
-async def find_suspects(conn: Connection, wake_keys: Sequence[str]) -> bool:
-    """Return whether a task of these pipelines (`name@version`) waits to run alone."""
-    return bool(await fetch_value(conn, _SQL["find_suspects"], wake_keys=wake_keys))
+async def find_suspects(conn: Connection, wake_keys: Sequence[str], lanes: Sequence[str]) -> bool:
+    """Return whether a task of these pipelines (`name@version`) and lanes waits to run alone."""
+    return bool(await fetch_value(conn, _SQL["find_suspects"], wake_keys=wake_keys, lanes=lanes))

@@ -60,10 +60,12 @@ async def claim_parked_tasks(
 
 
 async def claim_suspect(
-    conn: Connection, *, wake_keys: Sequence[str], worker_id: int, now: datetime
+    conn: Connection, *, wake_keys: Sequence[str], lanes: Sequence[str], worker_id: int, now: datetime
 ) -> Claim | None:
     """Take one task that was seen in two crashes, to run it alone."""
-    row = await fetch_row(conn, _SQL["claim_suspect"], wake_keys=wake_keys, worker_id=worker_id, now=now)
+    row = await fetch_row(
+        conn, _SQL["claim_suspect"], wake_keys=wake_keys, lanes=lanes, worker_id=worker_id, now=now
+    )
     if row is None:
         return None
     claim = Claim(*row)

@@ -52,7 +52,7 @@ FROM taken t JOIN rkyc.job j ON j.id = t.job_id;
 -- name: claim_suspect
 -- waiting -> running, one at a time, in a process set aside
 WITH picked AS MATERIALIZED (
-  SELECT w.ctid AS place FROM rkyc.waiting w WHERE w.kind = 'suspect' AND w.wake_key = ANY (:wake_keys::text[])
+  SELECT w.ctid AS place FROM rkyc.waiting w WHERE w.kind = 'suspect' AND w.wake_key = ANY (:wake_keys::text[]) AND w.lane = ANY (:lanes::text[])
   ORDER BY w.since LIMIT 1 FOR UPDATE SKIP LOCKED
 ), taken AS (
   DELETE FROM rkyc.waiting WHERE ctid = ANY (ARRAY(SELECT place FROM picked)) RETURNING *, nextval('rkyc.ready_seq') AS seq

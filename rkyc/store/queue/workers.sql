@@ -28,8 +28,10 @@ SELECT clock_timestamp() AS now,
   (SELECT s.due_at FROM rkyc.scheduled s ORDER BY s.due_at LIMIT 1) AS next_due_at,
   ARRAY(SELECT l FROM unnest(:lanes::text[]) l WHERE EXISTS (SELECT FROM rkyc.ready r WHERE r.lane = l)) AS ready_lanes,
   EXISTS (SELECT FROM rkyc.running r WHERE r.worker_id <> :worker_id) AS others_running,
-  EXISTS (SELECT FROM rkyc.waiting w WHERE w.kind IN ('no_worker', 'version_blocked') AND w.wake_key = ANY (:wake_keys::text[])) AS parked,
-  EXISTS (SELECT FROM rkyc.waiting w WHERE w.kind = 'suspect' AND w.wake_key = ANY (:wake_keys::text[])) AS suspects,
+  EXISTS (SELECT FROM rkyc.waiting w WHERE w.kind IN ('no_worker', 'version_blocked') AND w.wake_key = ANY (:wake_keys::text[])
+    AND w.lane = ANY (:lanes::text[])) AS parked,
+  EXISTS (SELECT FROM rkyc.waiting w WHERE w.kind = 'suspect' AND w.wake_key = ANY (:wake_keys::text[])
+    AND w.lane = ANY (:lanes::text[])) AS suspects,
   (SELECT count(*)::int FROM rkyc.worker w WHERE w.ended_at IS NULL) AS workers,
   (SELECT count(*)::int FROM rkyc.running r WHERE r.worker_id = :worker_id) AS held,
   EXISTS (SELECT FROM rkyc.worker w WHERE w.id = :worker_id) AS is_known,

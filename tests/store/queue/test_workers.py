@@ -139,11 +139,18 @@ async def test_after_two_crashes_a_task_is_a_suspect_and_after_three_alone_it_is
         assert await claim(conn, worker_id) == []
         for crashes in (2, 3, 4):
             worker_id = await add_worker(conn)
-            suspect = await tasks.claim_suspect(conn, wake_keys=["chained@1"], worker_id=worker_id, now=NOW)
+            suspect = await tasks.claim_suspect(
+                conn, wake_keys=["chained@1"], lanes=["default"], worker_id=worker_id, now=NOW
+            )
             assert suspect is not None
             assert (suspect.crash_attempts, suspect.alone_crashes) == (crashes, crashes - 2)
             await reclaim(conn, worker_id)
-        assert await tasks.claim_suspect(conn, wake_keys=["chained@1"], worker_id=worker_id, now=NOW) is None
+        assert (
+            await tasks.claim_suspect(
+                conn, wake_keys=["chained@1"], lanes=["default"], worker_id=worker_id, now=NOW
+            )
+            is None
+        )
         (last,) = await claim(conn, await add_worker(conn))
         assert last.alone_crashes == 3
 
@@ -168,7 +175,14 @@ async def test_a_suspect_of_an_unknown_version_is_not_claimed(pool: Pool) -> Non
         await hold(conn)
         await conn.execute("UPDATE rkyc.running SET crash_attempts = 1")
         await reclaim(conn, 1)
-        assert await tasks.claim_suspect(conn, wake_keys=["chained@2"], worker_id=1, now=NOW) is None
+        assert (
+            await tasks.claim_suspect(conn, wake_keys=["chained@2"], lanes=["default"], worker_id=1, now=NOW)
+            is None
+        )
+        assert (
+            await tasks.claim_suspect(conn, wake_keys=["chained@1"], lanes=["low"], worker_id=1, now=NOW)
+            is None
+        )
 
 
 async def may_judge(conn: Connection, worker_id: int) -> bool:
