@@ -115,8 +115,11 @@ async def _commit_late(bench: Bench) -> Sample:
 
 
 async def _commit_many(bench: Bench) -> Sample:
-    """Return how many ms after their commit the last of 2,000 jobs starts; others pass before and while."""
-    async with _serving(bench, cells=LATE_ROWS) as (conn, client, marks):
+    """Return how many ms after their commit the last of 2,000 jobs starts, with a slot for each.
+
+    Others pass before and meanwhile, so that their numbers lie below the newest.
+    """
+    async with _serving(bench, cells=LATE_ROWS, slots=LATE_ROWS) as (conn, client, marks):
         passing = asyncio.create_task(_feed(client, marks, 2.0, rate=PASSING_RATE, batch=20))
         await wait_until(lambda: marks.total() > 0, what="others have begun")
         transaction = conn.transaction()
@@ -162,11 +165,15 @@ async def _open(worker: Process) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _serving(bench: Bench, *, cells: int) -> AsyncIterator[tuple[Connection, Client, Marks]]:
-    """Let one process with default settings serve; yield a connection of another's own, a client, and its marks."""
+async def _serving(
+    bench: Bench, *, cells: int, slots: int = SLOTS
+) -> AsyncIterator[tuple[Connection, Client, Marks]]:
+    """Let one process serve; yield a connection of somebody else's, a client, and the process's marks."""
     async with bench.rkyc_database() as (dsn, client):
         marks = bench.make_marks(cells)
-        async with bench.processes([command("bench.worker_process", dsn=dsn, marks=marks.path)]) as (worker,):
+        async with bench.processes(
+            [command("bench.worker_process", dsn=dsn, marks=marks.path, slots=slots)]
+        ) as (worker,):
             await _open(worker)
             conn = await asyncpg.connect(dsn)
             try:

@@ -18,11 +18,11 @@ from rkyc.api.shared_reads import SharedReads
 from rkyc.api.token_events import TokenPage, encode_end, make_page
 from rkyc.engine.loop import PeriodicLoop
 from rkyc.errors import DatabaseConnectionError, NotFoundError, StoreError
-from rkyc.store.pool import OwnConnection, Pool
+from rkyc.store.pool import OwnConnection, Pool, Record
 from rkyc.store.queue import jobs, streams
 
-# Chunks of a job in one read.
-PAGE_CHUNKS = 500
+# Chunks of a job in one read: what a client that does not read may hold beyond its limit.
+PAGE_CHUNKS = 200
 # Jobs in one read.
 ROUND_JOBS_MAX = 500
 # What may wait for a client beyond what its socket holds, and what that one holds. Bytes.
@@ -88,6 +88,7 @@ class TokenFeed:
         self._ids: dict[str, int] = {}
         self._moved: set[int] = set()
         self._has_moved = asyncio.Event()
+        self._found = SharedReads(self._find)
         self._pages = SharedReads(self._read_page)
         # Its own: the pool may be full of saves.
         self._own = OwnConnection(pool, application_name="rkyc tokens")
@@ -121,8 +122,7 @@ class TokenFeed:
         Raises:
             NotFoundError: no such job.
         """
-        async with self._pool.connection() as conn:
-            row = await jobs.find_job(conn, uuid)
+        row = await self._found.get(uuid)
         if row is None:
             raise NotFoundError(f"no job {uuid}: GET /api/v1/jobs lists those that are kept")
         job_id: int = row["id"]
@@ -182,6 +182,10 @@ class TokenFeed:
         if job_ids:
             self._moved |= job_ids
             self._has_moved.set()
+
+    async def _find(self, uuid: UUID) -> Record | None:
+        async with self._pool.connection() as conn:
+            return await jobs.find_job(conn, uuid)
 
     async def _read_page(self, key: tuple[int, int]) -> TokenPage:
         async with self._pool.connection() as conn:

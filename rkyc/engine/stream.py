@@ -188,7 +188,10 @@ class StreamWriter:
         except BaseException:
             # Nobody waits for ever: what they emitted is lost, what they return is not.
             for stream in group:
+                stream.parts.clear()
                 stream.settle()
+            self._pending_chars = sum(len(part) for stream in self._waiting for part in stream.parts)
+            self._drained.set()
             raise
 
     async def _write_group(self, group: Sequence[TokenStream]) -> None:

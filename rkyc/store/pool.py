@@ -230,9 +230,9 @@ class Pool:
         with translate_connect_errors(dsn):
             if dsn not in self._takes_settings:
                 self._takes_settings[dsn] = await _takes_queue_settings(settings)
-            return await asyncpg.connect(
-                **(_plan_as_queue(settings) if self._takes_settings[dsn] else settings)
-            )
+            chosen = _plan_as_queue(settings) if self._takes_settings[dsn] else settings
+            conn: Connection = await asyncpg.connect(**chosen)
+        return conn
 
     async def close(self) -> None:
         """Close all, waiting at most 5 s for the ones that are lent."""

@@ -170,6 +170,24 @@ async def _cut(pool: Pool) -> None:
     )
 
 
+async def test_group_that_can_not_be_written_leaves_nobody_waiting(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rkyc.engine.stream.PENDING_CHARS_MAX", 3)
+    async with open_writer(pool) as (writer, stream):
+        await stream.emit("a")
+        closing = asyncio.create_task(stream.close(completed=True))
+        await asyncio.sleep(0)
+        await query(pool, "ALTER TABLE rkyc.stream_chunk RENAME TO away")
+        with pytest.raises(Exception, match="stream_chunk"):
+            await writer.run_once()
+        await closing
+        await query(pool, "ALTER TABLE rkyc.away RENAME TO stream_chunk")
+        await stream.emit("bcd")
+        await writer.run_once()
+        assert await text(pool) == "bcd"
+
+
 async def test_only_chunks_of_jobs_that_ended_a_while_ago_are_removed(
     dsn: str, pool: Pool, tmp_path: Path
 ) -> None:
