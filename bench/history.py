@@ -119,6 +119,8 @@ async def _time_claims(places: dict[str, Place]) -> dict[str, Claims]:
             await conn.execute("DELETE FROM rkyc.running")
             await conn.execute("VACUUM rkyc.ready, rkyc.running")
             await _enqueue_at_once(place, Backlog("noop", CLAIMS, 1))
+            # The first of a session looks for the page to write to.
+            await _count_pages(conn)
             found[name] = Claims([], await _count_pages(conn))
         for number in range(CLAIMS):
             names = list(places) if number % 2 else list(reversed(places))
