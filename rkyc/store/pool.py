@@ -34,17 +34,13 @@ Record: TypeAlias = asyncpg.Record
 
 POSTGRES_VERSION_MIN = 15
 
-# How a dedicated connection lets the server plan, where it is direct. Everything that the queue runs is a
-# walk along indexes: the other ways look cheap to a plan that is made while a table is empty, and are kept.
+# How a dedicated connection lets the server plan, where it is direct: once per statement, and along indexes. A
+# scan looks cheap to a plan that is made while a table is empty, and the plan is kept.
 QUEUE_SETTINGS: Mapping[str, str] = MappingProxyType(
     {
         "plan_cache_mode": "force_generic_plan",
         "enable_seqscan": "off",
-        "enable_hashjoin": "off",
-        "enable_mergejoin": "off",
-        "enable_bitmapscan": "off",
-        "enable_sort": "off",
-        # Below Postgres 18 what is switched off costs so much that every statement with a sort would be compiled.
+        # Below Postgres 18 a scan that can't be avoided has a cost at which statements are compiled.
         "jit": "off",
     }
 )
