@@ -27,6 +27,10 @@ _log = get_logger(__name__)
 FAIR_ROUND = 8
 # A claim that was rolled back leaves rows below the cursor: from the beginning again. Seconds.
 SWEEP_S = 5.0
+# A sweep walks over all dead rows that somebody's snapshot keeps: one that took 0.1 s is followed by 20 s without,
+# and none by more than a minute.
+SWEEP_SHARE = 200.0
+SWEEP_S_MAX = 60.0
 # With a backlog, wait this long for more free slots: a claim per freed slot would be a statement per job.
 GATHER_S = 0.001
 
@@ -62,6 +66,8 @@ class Dispatcher:
         self._give_back = give_back
         self._cursors = {lane: ClaimCursor() for lane in lanes}
         self._swept_at = time.monotonic()
+        self._sweep_pause_s = SWEEP_S
+        self._lanes_to_sweep: set[str] = set()
         self._rounds = 0
         # Claimed beyond the free slots (prefetch), not started yet.
         self._held_back: deque[Claim] = deque()
@@ -166,16 +172,18 @@ class Dispatcher:
         )
         self._lanes_to_look_at = set()
         self._has_backlog = False
+        self._note_sweep_due()
         for lane in await self._order_lanes(conn, lanes or self._lanes):
             free = self._room(lane)
             if free <= 0:
                 # It was not looked at: assume there is more.
                 self._has_backlog = True
                 continue
+            asked_at, is_sweep = time.monotonic(), lane in self._lanes_to_sweep
             answer = await tasks.claim_tasks(
                 conn,
                 lane=lane,
-                after=self._cursors[lane].after,
+                after=0 if is_sweep else self._cursors[lane].after,
                 slots=free,
                 worker_id=self._worker_id,
                 now=self._clock.now(),
@@ -187,17 +195,23 @@ class Dispatcher:
             self._take(answer.claims)
             if len(answer.claims) == free:
                 self._has_backlog = True
+            if is_sweep:
+                self._lanes_to_sweep.discard(lane)
+                took_s = time.monotonic() - asked_at
+                self._sweep_pause_s = min(SWEEP_S_MAX, max(SWEEP_S, SWEEP_SHARE * took_s))
+
+    def _note_sweep_due(self) -> None:
+        """Now and then the next claim of each lane starts from the beginning; the cursors stay where they are."""
+        now = time.monotonic()
+        if now - self._swept_at > self._sweep_pause_s:
+            self._swept_at = now
+            self._lanes_to_sweep = set(self._lanes)
 
     async def _order_lanes(self, conn: Connection, lanes: list[str]) -> list[str]:
-        now = time.monotonic()
-        if now - self._swept_at > SWEEP_S:
-            self._swept_at = now
-            for cursor in self._cursors.values():
-                cursor.reset()
         self._rounds += 1
         if self._rounds % FAIR_ROUND or len(lanes) == 1:
             return lanes
-        oldest = await tasks.find_oldest_lane(conn, lanes)
+        oldest = await tasks.find_oldest_lane(conn, lanes, [self._cursors[lane].after for lane in lanes])
         return lanes if oldest is None else [oldest, *(lane for lane in lanes if lane != oldest)]
 
     def _take(self, claims: Sequence[Claim]) -> None:

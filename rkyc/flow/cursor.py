@@ -30,6 +30,10 @@ class ClaimCursor:
 
         `is_full`: it took as many as it asked for, so there may be more right above its last row.
         """
+        if is_full and highest is not None and highest < self.after:
+            # A claim from the beginning found rows that were left below, perhaps more than it could take.
+            self.after = highest
+            return
         while self._candidates and self._candidates[0][1] <= xmin:
             if is_full and highest is not None and self._candidates[0][0] > highest:
                 # Late committers below the candidate, more than one claim could take.
@@ -41,8 +45,3 @@ class ClaimCursor:
             if len(self._candidates) > 64:
                 # Keep the oldest, which will be proven first, and the newest; thin out between.
                 del self._candidates[1]
-
-    def reset(self) -> None:
-        """Start from the beginning again: a claim that was rolled back leaves rows below."""
-        self.after = 0
-        self._candidates.clear()

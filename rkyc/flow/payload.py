@@ -76,7 +76,7 @@ def encode(value: Any) -> str:
     return text
 
 
-def _encode_slowly(value: Any, *, sort_keys: bool = False) -> str:
+def _encode_slowly(value: Any) -> str:
     try:
         text = json.dumps(
             value,
@@ -84,7 +84,6 @@ def _encode_slowly(value: Any, *, sort_keys: bool = False) -> str:
             ensure_ascii=False,
             allow_nan=False,
             separators=(",", ":"),
-            sort_keys=sort_keys,
         )
         text.encode()  # half a surrogate pair is no text
     except (TypeError, ValueError, RecursionError) as error:
@@ -141,15 +140,3 @@ def _holds_nul(text: str) -> bool:
         elif isinstance(item, list):
             stack.extend(item)
     return False
-
-
-def canonical(value: Any) -> bytes:
-    """Return JSON with sorted keys: the same bytes for the same value; for hashes.
-
-    Raises:
-        OutputInvalidError: not JSON.
-    """
-    try:
-        return orjson.dumps(value, default=_plain, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
-    except orjson.JSONEncodeError:
-        return _encode_slowly(value, sort_keys=True).encode()

@@ -104,9 +104,14 @@ def test_a_long_transaction_keeps_the_cursor_where_it_was_and_memory_bounded() -
     assert cursor.after == 10_000
 
 
-def test_after_a_reset_it_looks_from_the_beginning() -> None:
+def test_a_full_claim_from_the_beginning_brings_the_cursor_back_to_what_it_left() -> None:
     cursor = ClaimCursor()
-    cursor.note_claim(10, 100, 105, is_full=False)
-    cursor.note_claim(None, 200, 205, is_full=False)
-    cursor.reset()
-    assert cursor.after == 0
+    cursor.note_claim(100, 5, 10, is_full=False)
+    cursor.note_claim(None, 10, 0, is_full=False)
+    assert cursor.after == 100
+    # It began at 0 and found rows of a claim that was rolled back, as many as it could take.
+    cursor.note_claim(40, 20, 21, is_full=True)
+    assert cursor.after == 40
+    cursor.note_claim(60, 22, 23, is_full=False)
+    cursor.note_claim(None, 24, 0, is_full=False)
+    assert cursor.after == 60

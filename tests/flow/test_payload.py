@@ -156,17 +156,3 @@ def test_thirty_digits_are_read_exactly() -> None:
 
 def test_nothing_is_decoded_as_nothing() -> None:
     assert payload.decode(None) is None
-
-
-@given(st.dictionaries(TEXT, JSON, min_size=2, max_size=5))
-def test_the_canonical_form_does_not_depend_on_the_order_of_keys(value: dict[str, Any]) -> None:
-    assert payload.canonical(value) == payload.canonical(dict(reversed(value.items())))
-
-
-def test_the_canonical_form_tells_huge_integers_apart() -> None:
-    assert payload.canonical({"n": 10**30}) != payload.canonical({"n": 10**30 + 1})
-
-
-def test_the_canonical_form_of_half_a_surrogate_pair_is_refused() -> None:
-    with pytest.raises(OutputInvalidError):
-        payload.canonical({"n": "\ud800"})

@@ -66,6 +66,7 @@ SELECT setval('rkyc.ready_seq', $base + 1000), setval(pg_get_serial_sequence('rk
 
 # By the parameter's name; where it is an array, a single value stands for all its rows.
 _EXAMPLES: dict[str, Any] = {
+    "afters": 0,
     "after": 0,
     "all": False,
     "answers": '"said"',

@@ -124,9 +124,9 @@ async def promote_due_tasks(conn: Connection, now: datetime) -> list[str]:
     return [row["lane"] for row in await fetch(conn, _SQL["promote_due_tasks"], now=now)]
 
 
-async def find_oldest_lane(conn: Connection, lanes: Sequence[str]) -> str | None:
-    """Return the lane whose first task has waited longest, or None when all are empty."""
-    lane: str | None = await fetch_value(conn, _SQL["find_oldest_lane"], lanes=lanes)
+async def find_oldest_lane(conn: Connection, lanes: Sequence[str], afters: Sequence[int]) -> str | None:
+    """Return the lane whose first task above its cursor has waited longest, or None when all are empty."""
+    lane: str | None = await fetch_value(conn, _SQL["find_oldest_lane"], lanes=lanes, afters=afters)
     return lane
 
 

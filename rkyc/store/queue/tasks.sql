@@ -146,8 +146,8 @@ SELECT DISTINCT lane FROM moved;
 
 -- name: find_oldest_lane
 -- The lane whose first row has waited longest, whatever its rank.
-SELECT l.lane FROM unnest(:lanes::text[]) AS l(lane)
-CROSS JOIN LATERAL (SELECT r.seq FROM rkyc.ready r WHERE r.lane = l.lane ORDER BY r.seq LIMIT 1) r
+SELECT l.lane FROM unnest(:lanes::text[], :afters::bigint[]) AS l(lane, after)
+CROSS JOIN LATERAL (SELECT r.seq FROM rkyc.ready r WHERE r.lane = l.lane AND r.seq > l.after ORDER BY r.seq LIMIT 1) r
 ORDER BY r.seq LIMIT 1;
 
 -- name: list_held_tasks
