@@ -64,13 +64,16 @@ class Executor:
         streams: StreamWriter,
         children: ChildProcesses,
         metrics: Metrics,
-        on_free: Callable[[], None],
         on_scheduled: Callable[[], None],
     ) -> None:
         self.executions: dict[tuple[int, int], Execution] = {}
         self.is_draining = False
         # The worker has ended: whatever is cancelled now is cancelled with the program.
         self.is_closing = False
+        # Whoever wants to know of a slot that became free; set by the worker.
+        self.on_free: Callable[[], None] = lambda: None
+        # Kept: asking for the running loop costs a system call.
+        self._loop = asyncio.get_running_loop()
         self._registry = registry
         self._limits = {name: asyncio.Semaphore(size) for name, size in limits.items()}
         self._step_limits: dict[tuple[str, str], asyncio.Semaphore] = {}
@@ -88,7 +91,6 @@ class Executor:
             children=children,
             make_log=_log.bind,
         )
-        self._on_free = on_free
         self._on_scheduled = on_scheduled
 
     def start(self, claim: Claim) -> None:
@@ -98,7 +100,7 @@ class Executor:
             # Its lease was taken away while this process stood still, and came back as another one.
             older.cancel("fenced")
         self.executions[claim.job_id, claim.branch] = execution
-        execution.task = asyncio.create_task(self._run(execution))
+        execution.task = self._loop.create_task(self._run(execution))
 
     def describe_task(self, task: asyncio.Task[Any]) -> str:
         """Name the step that a task of the loop runs; for the stall watch's thread."""
@@ -132,7 +134,7 @@ class Executor:
             # Another claim of the same task may stand here already, if this one was fenced.
             if self.executions.get((claim.job_id, claim.branch)) is execution:
                 del self.executions[claim.job_id, claim.branch]
-            self._on_free()
+            self.on_free()
 
     async def _bury(self, claim: Claim) -> None:
         """The engine itself failed on a task: end its job for all to see, rather than leave it running."""

@@ -51,6 +51,8 @@ class Flusher:
         self._clock = clock
         self._worker_id = worker_id
         self._count_active = count_active
+        # Kept: asking for the running loop costs a system call.
+        self._loop = asyncio.get_running_loop()
         self._queue: list[tuple[Batched, asyncio.Future[bool]]] = []
         self._filled = asyncio.Event()
         self._conn: Connection | None = None
@@ -59,7 +61,7 @@ class Flusher:
 
     def submit(self, outcome: Batched) -> asyncio.Future[bool]:
         """Queue an outcome; the future gives whether its lease held, or raises OutputInvalidError."""
-        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[bool] = self._loop.create_future()
         if self._is_closed:
             # Nobody would ever answer; the lease goes to others when this process ends.
             future.cancel()

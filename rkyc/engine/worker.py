@@ -178,7 +178,6 @@ class Worker:
             streams=self._streams,
             children=self._children,
             metrics=self._metrics,
-            on_free=self._on_free,
             on_scheduled=self._on_scheduled,
         )
         # A process set aside for suspects runs nothing else, and stays on a step's task only for that step.
@@ -195,6 +194,7 @@ class Worker:
             for_suspects=options.for_suspects,
             give_back=self._executor.give_back,
         )
+        self._executor.on_free = self._dispatcher.on_free
         self._presence = Presence(
             pool=self._pool,
             direct_dsn=options.direct_dsn,
@@ -224,9 +224,6 @@ class Worker:
         # A worker that dies with a task before its presence stands would be missed for long.
         await self._presence.settled.wait()
         await self._dispatcher.run()
-
-    def _on_free(self) -> None:
-        self._dispatcher.on_free()
 
     def _on_scheduled(self) -> None:
         self._beat_loop.wake()

@@ -1,5 +1,5 @@
 -- name: advance_tasks
--- running -> running: checkpoint N, which is the start of N + 1
+-- running -> running: checkpoint N, which is the start of N + 1. An array may be left empty: no branch, no notes.
 WITH done AS (
   SELECT * FROM unnest(:job_ids::bigint[], :branches::int[], :fences::bigint[], :seqs::int[], :steps::text[], :next_steps::text[],
                        :attempts::int[], :outputs::text[], :degraded::bool[], :warnings::text[], :metadata::text[],
@@ -8,12 +8,12 @@ WITH done AS (
 )
 INSERT INTO rkyc.checkpoint (job_id, seq, branch, step, next_step, attempt, fence, worker_id, output, degraded, warnings, metadata,
                              started_at, finished_at)
-SELECT d.job_id, d.seq, d.branch, d.step, d.next_step, d.attempt, d.fence, :worker_id, d.output::jsonb, d.degraded, d.warnings::jsonb,
-  d.metadata::jsonb, to_timestamp(d.started_at), :now
+SELECT d.job_id, d.seq, coalesce(d.branch, 0), d.step, d.next_step, d.attempt, d.fence, :worker_id, d.output::jsonb,
+  coalesce(d.degraded, false), d.warnings::jsonb, d.metadata::jsonb, to_timestamp(d.started_at), :now
 FROM done d
 -- FOR SHARE: a reclaim that commits meanwhile must wait or be seen; a plain join would miss it.
 CROSS JOIN LATERAL (
-  SELECT 1 FROM rkyc.running r WHERE r.job_id = d.job_id AND r.branch = d.branch AND r.fence = d.fence FOR SHARE
+  SELECT 1 FROM rkyc.running r WHERE r.job_id = d.job_id AND r.branch = coalesce(d.branch, 0) AND r.fence = d.fence FOR SHARE
 ) held;
 
 -- name: finish_tasks
@@ -25,15 +25,15 @@ WITH held AS MATERIALIZED (
     AS d(job_id, branch, fence, seq, step, attempt, output, degraded, warnings, metadata, step_started_at)
   CROSS JOIN LATERAL (
     SELECT r.ctid AS place, r.started_at AS job_started_at FROM rkyc.running r
-    WHERE r.job_id = d.job_id AND r.branch = d.branch AND r.fence = d.fence FOR UPDATE
+    WHERE r.job_id = d.job_id AND r.branch = coalesce(d.branch, 0) AND r.fence = d.fence FOR UPDATE
   ) r
 ), gone AS (
   DELETE FROM rkyc.running WHERE ctid = ANY (ARRAY(SELECT place FROM held))
 )
 INSERT INTO rkyc.history (job_id, state, seq, branch, step, attempt, fence, worker_id, result, degraded, warnings, metadata,
                           started_at, step_started_at, finished_at)
-SELECT job_id, 'completed', seq, branch, step, attempt, fence, :worker_id, output::jsonb, degraded, warnings::jsonb, metadata::jsonb,
-  job_started_at, to_timestamp(step_started_at), :now
+SELECT job_id, 'completed', seq, coalesce(branch, 0), step, attempt, fence, :worker_id, output::jsonb, coalesce(degraded, false),
+  warnings::jsonb, metadata::jsonb, job_started_at, to_timestamp(step_started_at), :now
 FROM held;
 
 -- name: retry_tasks
