@@ -163,7 +163,7 @@ SELECT job_id, remaining FROM counted;
 -- name: find_checkpoint
 -- After a connection was lost around a commit: did it land?
 SELECT d.number FROM unnest(:job_ids::bigint[], :fences::bigint[], :steps::text[]) WITH ORDINALITY AS d(job_id, fence, step, number)
-WHERE EXISTS (SELECT FROM rkyc.checkpoint c WHERE c.job_id = d.job_id AND c.fence = d.fence AND c.step = d.step);
+CROSS JOIN LATERAL (SELECT 1 FROM rkyc.checkpoint c WHERE c.job_id = d.job_id AND c.fence = d.fence AND c.step = d.step LIMIT 1) landed;
 
 -- name: find_leases
 -- FOR UPDATE: the commit whose answer was lost may still be under way, and holds its leases until it is decided.
@@ -175,4 +175,4 @@ CROSS JOIN LATERAL (
 -- name: find_ends
 -- The same for what ended a job: by this very lease?
 SELECT d.number FROM unnest(:job_ids::bigint[], :fences::bigint[]) WITH ORDINALITY AS d(job_id, fence, number)
-WHERE EXISTS (SELECT FROM rkyc.history h WHERE h.job_id = d.job_id AND h.fence = d.fence);
+CROSS JOIN LATERAL (SELECT 1 FROM rkyc.history h WHERE h.job_id = d.job_id AND h.fence = d.fence LIMIT 1) landed;

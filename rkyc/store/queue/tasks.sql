@@ -47,7 +47,7 @@ SELECT t.job_id, t.branch, t.seq AS fence, t.lane, t.step, t.events, t.error_att
   date_part('epoch', coalesce(t.step_started_at, :now)) AS step_started_at,
   j.uuid, j.pipeline, j.version, j.input, j.deadline_at, rkyc.outputs_of(t.job_id) AS outputs, t.started_at IS NULL AS is_fresh,
   j.lane AS job_lane
-FROM taken t JOIN rkyc.job j ON j.id = t.job_id;
+FROM taken t CROSS JOIN LATERAL (SELECT * FROM rkyc.job j WHERE j.id = t.job_id OFFSET 0) j;
 
 -- name: claim_suspect
 -- waiting -> running, one at a time, in a process set aside
@@ -67,7 +67,7 @@ SELECT t.job_id, t.branch, t.seq AS fence, t.lane, t.step, t.events, t.error_att
   date_part('epoch', coalesce(t.step_started_at, :now)) AS step_started_at,
   j.uuid, j.pipeline, j.version, j.input, j.deadline_at, rkyc.outputs_of(t.job_id) AS outputs, t.started_at IS NULL AS is_fresh,
   j.lane AS job_lane
-FROM taken t JOIN rkyc.job j ON j.id = t.job_id;
+FROM taken t CROSS JOIN LATERAL (SELECT * FROM rkyc.job j WHERE j.id = t.job_id OFFSET 0) j;
 
 -- name: park_tasks
 -- running -> waiting: this worker does not serve the version

@@ -54,7 +54,8 @@ WHERE coalesce(w.ended_at, w.beat_at) < least(
     clock_timestamp() - make_interval(days => :kept_days::int),
     (SELECT j.created_at FROM rkyc.job j ORDER BY j.id LIMIT 1) - interval '1 day')
   AND NOT EXISTS (SELECT FROM rkyc.running r WHERE r.worker_id = w.id)
-  AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.application_name = 'rkyc worker ' || w.id)
+  AND NOT EXISTS (
+    SELECT FROM pg_stat_activity a WHERE a.datname = current_database() AND a.application_name = 'rkyc worker ' || w.id)
 RETURNING id;
 
 -- name: restore_worker

@@ -37,15 +37,12 @@ FOR_PEOPLE = {name for name in STATEMENTS if name.startswith("list_")} - {"list_
     "read_horizon_holder",
 }
 HOT = [statement for name, statement in STATEMENTS.items() if name not in FOR_PEOPLE]
-# Joins that turn into scans in plans made on empty tables. They are rare: after a lost connection, for tasks held back.
-JOINS = {"find_checkpoint", "find_ends", "claim_parked_tasks", "claim_suspect"}
 # What somebody asks about one job: never sent on a dedicated connection.
 READS = {"read_end", "read_job", "read_plan", "read_steps"}
 # Never sent on any other; planned for a small table, they would sort it.
 CLAIMS = {"claim_tasks", "claim_parked_tasks", "claim_suspect", "promote_due_tasks"}
-OF_DEDICATED = [statement for statement in HOT if statement.name not in READS | JOINS]
-OF_LENT = [statement for statement in HOT if statement.name not in CLAIMS | JOINS]
-OF_POOLED = [statement for statement in HOT if statement.name not in JOINS]
+OF_DEDICATED = [statement for statement in HOT if statement.name not in READS]
+OF_LENT = [statement for statement in HOT if statement.name not in CLAIMS]
 # `running` holds what runs now: at most the slots of all workers. An index by worker would cost every claim;
 # these are asked once per beat, per watch, per death.
 MAY_SCAN = {
@@ -112,7 +109,7 @@ async def test_no_statement_scans_a_new_database(dsn: str) -> None:
         await set_scene(dedicated)
         assert await find_problems(dedicated, OF_DEDICATED, 0) == []
         assert await find_problems(lent, OF_LENT) == []
-        assert await find_problems(pooled, OF_POOLED) == []
+        assert await find_problems(pooled, HOT) == []
 
 
 async def test_no_statement_scans_a_full_database(analyzed_dsn: str) -> None:
@@ -123,7 +120,7 @@ async def test_no_statement_scans_a_full_database(analyzed_dsn: str) -> None:
     ):
         assert await find_problems(dedicated, OF_DEDICATED, 0) == []
         assert await find_problems(lent, OF_LENT) == []
-        assert await find_problems(pooled, OF_POOLED) == []
+        assert await find_problems(pooled, HOT) == []
 
 
 async def test_no_statement_scans_a_full_database_that_was_analyzed_while_empty(stale_dsn: str) -> None:
@@ -134,7 +131,7 @@ async def test_no_statement_scans_a_full_database_that_was_analyzed_while_empty(
     ):
         assert await find_problems(dedicated, OF_DEDICATED, 0) == []
         assert await find_problems(lent, OF_LENT) == []
-        assert await find_problems(pooled, OF_POOLED) == []
+        assert await find_problems(pooled, HOT) == []
 
 
 async def test_plans_of_dedicated_connections_made_on_vacuumed_empty_tables_hold_when_they_are_full(
