@@ -199,7 +199,7 @@ class Settings(BaseSettings):
     save_timeout_s: float = _number(5.0, 0.1, 60, "seconds that a step's save may hold its transaction")
     pool_size: int = _whole(10, 1, 1000, "connections of a process for short work")
     statement_cache: int = _whole(
-        256, 0, 10_000, "prepared statements by connection; 0: PgBouncer before 1.21"
+        256, 0, 10_000, "prepared statements by connection; behind a pooler none are kept"
     )
     retention_days: int = _whole(30, 1, 36_500, "days that ended jobs are kept")
 

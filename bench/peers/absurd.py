@@ -23,6 +23,6 @@ RIVAL = Rival(
         "enqueue_bulk": Load(jobs=5_000),
         "nap": Load(jobs=5_000, slots=5_000),
     },
-    settings="one connection per worker (its SDK's only mode), concurrency and batch 10 (faster than 50 here),"
+    settings="one connection per worker (its SDK's only mode), concurrency and batch 10 (5 and 20 were no better here),"
     " poll_interval 0.25 s (default), uvloop; bulk: spawns on 8 connections",
 )

@@ -21,7 +21,7 @@ RIVAL = Rival(
         "enqueue_bulk": Load(jobs=3_000),
         "recovery": Load(jobs=200, slots=200),
     },
-    settings="async workflows, queue with worker_concurrency 40 (faster here than 10, 20 and 200) polled each 0.05 s,"
+    settings="async workflows, queue with worker_concurrency 40 (faster here than 10 and 20) polled each 0.05 s,"
     " sys_db_pool_size 20 (default); bulk: 500 per transaction; recovery: the dead process is started again, since no other one takes up its jobs",
     needs_restart=True,
 )
