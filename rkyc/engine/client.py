@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from rkyc.engine.enqueuer import GROUP_ROWS_MAX, Enqueuer
 from rkyc.errors import (
     ConfigError,
     ConflictError,
@@ -24,23 +25,17 @@ from rkyc.errors import (
     OutputInvalidError,
     PayloadTooLargeError,
     RkycError,
-    UnknownLaneError,
-    UnknownPipelineError,
     WorkerBaseException,
 )
 from rkyc.flow import payload
 from rkyc.flow.ids import RANDOM_BYTES, make_uuid7
 from rkyc.store.pool import Connection, Pool, Record
-from rkyc.store.queue import commits, jobs, listing, pipelines
+from rkyc.store.queue import commits, jobs, listing
 from rkyc.store.queue.jobs import NewJobs
 
 INPUT_BYTES_MAX = 16_000_000
 # A cancel that finds a task between two tables looks again on a fresh snapshot.
 CANCEL_TRIES = 20
-# Rows of one INSERT of `enqueue_many`.
-ENQUEUE_ROWS_MAX = 1000
-# Between two hints to the workers: the first goes at once, and those of a burst together.
-WAKE_PAUSE_S = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +62,7 @@ class Client:
         self._pool = pool
         self._owns_pool = pool is None
         self._opening = asyncio.Lock()
-        # Lanes that got tasks and whose workers have not been told yet.
-        self._lanes_to_wake: set[str] = set()
-        self._waking: asyncio.Task[None] | None = None
+        self._enqueuer = Enqueuer(self.pool)
 
     async def __aenter__(self) -> Client:
         return self
@@ -78,9 +71,8 @@ class Client:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Tell the workers what is still to be told, and close the pool if it is the client's own."""
-        if self._waking is not None:
-            await self._waking
+        """Write and tell what is still to be, and close the pool if it is the client's own."""
+        await self._enqueuer.close()
         if self._owns_pool and self._pool is not None:
             await self._pool.close()
 
@@ -133,25 +125,23 @@ class Client:
             budget_usd,
             idempotency_key,
         )
+        (job_id,) = _new_ids(1)
         if conn is not None:
             # A refusal must not leave its key behind in a transaction that the caller commits all the same.
             async with conn.transaction() if idempotency_key is not None else contextlib.nullcontext():
-                submitted, wake = await self._submit(conn, new, text)
-            # There is no "after commit" here: Postgres sends it when the caller's transaction commits.
-            await jobs.notify(conn, jobs.WAKE_CHANNEL, [wake])
-            return submitted
+                # There is no "after commit" here: Postgres sends the hint when the caller's transaction commits.
+                return await self._submit(conn, new, job_id, text, tells=True)
+        if idempotency_key is None:
+            await self._enqueuer.put(new, job_id, text)
+            return Submitted(job_id, True)
+        # A key and its job must commit together.
         pool = await self.pool()
-        # A key and its job must commit together; a job alone is one statement.
-        lend = pool.connection if idempotency_key is None else pool.transaction
-        async with lend() as own:
-            submitted, wake = await self._submit(own, new, text)
-        if submitted.is_new:
-            self._wake(wake)
-        return submitted
+        async with pool.transaction() as own:
+            return await self._submit(own, new, job_id, text, tells=True)
 
-    async def _submit(self, conn: Connection, new: NewJobs, text: str) -> tuple[Submitted, str]:
-        """Insert the job; return it and what to tell the workers."""
-        (job_id,) = _new_ids(1)
+    async def _submit(
+        self, conn: Connection, new: NewJobs, job_id: UUID, text: str, *, tells: bool
+    ) -> Submitted:
         if new.idempotency_key is not None:
             request = {"key": new.idempotency_key, "pipeline": new.pipeline, "input": text}
             if not await jobs.take_idempotency_key(conn, uuid=job_id, **request):
@@ -161,38 +151,9 @@ class Client:
                         f"idempotency key {new.idempotency_key!r} was used with another pipeline or input: "
                         "use a new key for a new request"
                     )
-                return Submitted(known_id, False), new.lane
-        lane, count = await jobs.enqueue_jobs(conn, new, [job_id], [text])
-        if not count:
-            await self._explain_refusal(conn, new)
-        return Submitted(job_id, True), "due" if new.run_at is not None else lane or "*"
-
-    def _wake(self, lane: str) -> None:
-        """Tell the workers soon, many enqueues at once: NOTIFY takes a lock of the whole database."""
-        self._lanes_to_wake.add(lane)
-        if self._waking is None or self._waking.done():
-            self._waking = asyncio.create_task(self._tell_workers())
-
-    async def _tell_workers(self) -> None:
-        pool = await self.pool()
-        while self._lanes_to_wake:
-            lanes, self._lanes_to_wake = self._lanes_to_wake, set()
-            try:
-                async with pool.connection() as conn:
-                    await jobs.notify(conn, jobs.WAKE_CHANNEL, sorted(lanes))
-            except DatabaseConnectionError:
-                # A hint that is lost: the workers look by themselves within their poll.
-                return
-            await asyncio.sleep(WAKE_PAUSE_S)
-
-    async def _explain_refusal(self, conn: Connection, new: NewJobs) -> None:
-        lanes = await jobs.list_lanes(conn)
-        if new.lane not in lanes:
-            raise UnknownLaneError(f"no lane is called {new.lane!r}: expected one of {', '.join(lanes)}")
-        known = ", ".join(row["name"] for row in await pipelines.list_pipelines(conn)) or "none"
-        raise UnknownPipelineError(
-            f"no pipeline is called {new.pipeline!r}: this database knows {known}; a worker that serves it makes it known"
-        )
+                return Submitted(known_id, False)
+        await self._enqueuer.insert(conn, new, [job_id], [text], tells=tells)
+        return Submitted(job_id, True)
 
     async def enqueue_many(
         self,
@@ -214,18 +175,15 @@ class Client:
         texts = [_encode_input(one) for one in inputs]
         ids = _new_ids(len(texts))
         pool = await self.pool()
-        starts = iter(range(0, len(ids), ENQUEUE_ROWS_MAX))
+        starts = iter(range(0, len(ids), GROUP_ROWS_MAX))
 
         async def write() -> None:
             async with pool.connection() as conn:
                 for start in starts:
-                    end = start + ENQUEUE_ROWS_MAX
-                    first_lane, count = await jobs.enqueue_jobs(conn, new, ids[start:end], texts[start:end])
-                    if not count:
-                        await self._explain_refusal(conn, new)
-                    self._wake(first_lane or "*")
+                    end = start + GROUP_ROWS_MAX
+                    await self._enqueuer.insert(conn, new, ids[start:end], texts[start:end], tells=False)
 
-        writers = [write() for _ in ids[: 2 * ENQUEUE_ROWS_MAX : ENQUEUE_ROWS_MAX]]
+        writers = [write() for _ in ids[: 2 * GROUP_ROWS_MAX : GROUP_ROWS_MAX]]
         # Each to its end: none may go on writing behind the back of a caller who was told that it failed.
         for ended in await asyncio.gather(*writers, return_exceptions=True):
             if ended is not None:

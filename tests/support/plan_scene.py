@@ -161,6 +161,7 @@ _EXAMPLES: dict[str, Any] = {
     "step_started_ats": _NOW,
     "steps": "s1",
     "task_name": None,
+    "tells": True,
     "texts": "t",
     "tokens_ins": 1,
     "tokens_outs": 1,

@@ -33,9 +33,9 @@ class NewJobs:
 
 
 async def enqueue_jobs(
-    conn: Connection, new: NewJobs, uuids: Sequence[UUID], inputs: Sequence[str]
+    conn: Connection, new: NewJobs, uuids: Sequence[UUID], inputs: Sequence[str], *, tells: bool = False
 ) -> tuple[str | None, int]:
-    """Insert jobs; inputs are JSON text. Return (lane of their first task, how many).
+    """Insert jobs; inputs are JSON text. Return (lane of their first task, how many); `tells` the workers at the commit.
 
     (None, 0): the pipeline or the lane is unknown.
     """
@@ -52,6 +52,7 @@ async def enqueue_jobs(
         webhook_url=new.webhook_url,
         budget_usd=new.budget_usd,
         run_at=new.run_at,
+        tells=tells,
     )
     assert row is not None
     return row["lane"], row["enqueued"]

@@ -18,7 +18,9 @@ WITH pinned AS (
   INSERT INTO rkyc.scheduled (due_at, reason, lane, job_id, step)
   SELECT :run_at, 'scheduled', p.lane, j.id, p.first_step FROM new_job j CROSS JOIN pinned p WHERE :run_at > clock_timestamp()
 )
-SELECT (SELECT lane FROM pinned) AS lane, (SELECT count(*)::int FROM new_job) AS enqueued;
+-- The hint is sent when this commits: a statement of its own would be one more round trip before a job starts.
+SELECT (SELECT lane FROM pinned) AS lane, (SELECT count(*)::int FROM new_job) AS enqueued,
+  (SELECT pg_notify('rkyc_wake', CASE WHEN :run_at > clock_timestamp() THEN 'due' ELSE lane END) FROM pinned WHERE :tells) AS told;
 
 -- name: take_idempotency_key
 -- The hash is of Postgres's own text of the input, as in rkyc.enqueue: the same request through any door.
