@@ -67,7 +67,11 @@ class Plan:
         readers = [
             node for node in walk(self.tree) if "Relation Name" in node and "Scan" in node["Node Type"]
         ]
-        return not readers or any(node["Actual Rows"] > 0 for node in readers)
+        # Below Postgres 18 it is an average per loop, rounded: a 0 does not tell.
+        rounded = [
+            node for node in readers if isinstance(node["Actual Rows"], int) and node["Actual Loops"] > 1
+        ]
+        return not readers or bool(rounded) or any(node["Actual Rows"] > 0 for node in readers)
 
     @property
     def pages(self) -> int:

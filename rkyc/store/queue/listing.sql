@@ -17,12 +17,13 @@ WITH page AS MATERIALIZED (
 SELECT s.* FROM page p CROSS JOIN LATERAL (SELECT * FROM rkyc.job_status s WHERE s.job_id = p.uuid OFFSET 0) s ORDER BY p.id DESC;
 
 -- name: list_jobs_of_pipeline
+-- By the negated id, as its index has it.
 WITH page AS MATERIALIZED (
   SELECT j.id, j.uuid FROM rkyc.job j
-  WHERE j.pipeline = :pipeline AND j.id < :below AND (j.id, 0) >= (:from_number, 0)
+  WHERE j.pipeline = :pipeline AND -j.id > -:below::bigint AND (j.id, 0) >= (:from_number, 0)
     AND (:since::timestamptz IS NULL OR j.created_at >= :since)
     AND (:status::text IS NULL OR (SELECT h.state FROM rkyc.history h WHERE h.job_id = j.id) = :status)
-  ORDER BY j.id DESC LIMIT :limit
+  ORDER BY -j.id LIMIT :limit
 )
 SELECT s.* FROM page p CROSS JOIN LATERAL (SELECT * FROM rkyc.job_status s WHERE s.job_id = p.uuid OFFSET 0) s ORDER BY p.id DESC;
 

@@ -107,9 +107,9 @@ async def test_no_statement_scans_a_new_database(dsn: str) -> None:
         connect(dsn, POOLED) as pooled,
     ):
         await set_scene(dedicated)
-        assert await find_problems(dedicated, OF_DEDICATED, 0) == []
-        assert await find_problems(lent, OF_LENT) == []
-        assert await find_problems(pooled, HOT) == []
+        assert not (problems := await find_problems(dedicated, OF_DEDICATED, 0)), "\n".join(problems)
+        assert not (problems := await find_problems(lent, OF_LENT)), "\n".join(problems)
+        assert not (problems := await find_problems(pooled, HOT)), "\n".join(problems)
 
 
 async def test_no_statement_scans_a_full_database(analyzed_dsn: str) -> None:
@@ -118,9 +118,9 @@ async def test_no_statement_scans_a_full_database(analyzed_dsn: str) -> None:
         connect(analyzed_dsn, LENT) as lent,
         connect(analyzed_dsn, POOLED) as pooled,
     ):
-        assert await find_problems(dedicated, OF_DEDICATED, 0) == []
-        assert await find_problems(lent, OF_LENT) == []
-        assert await find_problems(pooled, HOT) == []
+        assert not (problems := await find_problems(dedicated, OF_DEDICATED, 0)), "\n".join(problems)
+        assert not (problems := await find_problems(lent, OF_LENT)), "\n".join(problems)
+        assert not (problems := await find_problems(pooled, HOT)), "\n".join(problems)
 
 
 async def test_no_statement_scans_a_full_database_that_was_analyzed_while_empty(stale_dsn: str) -> None:
@@ -129,9 +129,9 @@ async def test_no_statement_scans_a_full_database_that_was_analyzed_while_empty(
         connect(stale_dsn, LENT) as lent,
         connect(stale_dsn, POOLED) as pooled,
     ):
-        assert await find_problems(dedicated, OF_DEDICATED, 0) == []
-        assert await find_problems(lent, OF_LENT) == []
-        assert await find_problems(pooled, HOT) == []
+        assert not (problems := await find_problems(dedicated, OF_DEDICATED, 0)), "\n".join(problems)
+        assert not (problems := await find_problems(lent, OF_LENT)), "\n".join(problems)
+        assert not (problems := await find_problems(pooled, HOT)), "\n".join(problems)
 
 
 async def test_plans_of_dedicated_connections_made_on_vacuumed_empty_tables_hold_when_they_are_full(
@@ -143,7 +143,7 @@ async def test_plans_of_dedicated_connections_made_on_vacuumed_empty_tables_hold
             await prepare(conn, statement)
         await fill(other, finished=SOME, scheduled=SOME)
         await set_scene(other)
-        assert await find_problems(conn, OF_DEDICATED, 0) == []
+        assert not (problems := await find_problems(conn, OF_DEDICATED, 0)), "\n".join(problems)
 
 
 async def test_plans_of_lent_connections_made_after_a_lull_hold_when_the_tables_are_full(dsn: str) -> None:
@@ -155,7 +155,7 @@ async def test_plans_of_lent_connections_made_after_a_lull_hold_when_the_tables_
             await prepare(conn, statement)
         await fill(other, finished=SOME, scheduled=SOME)
         await set_scene(other)
-        assert await find_problems(conn, OF_LENT) == []
+        assert not (problems := await find_problems(conn, OF_LENT)), "\n".join(problems)
 
 
 async def test_autovacuum_looks_at_no_table_while_it_is_small(dsn: str) -> None:
@@ -167,7 +167,7 @@ async def test_autovacuum_looks_at_no_table_while_it_is_small(dsn: str) -> None:
             " WHERE c.relname = ANY ($1) AND coalesce(o.option_value::int, 0) < 2000",
             ["job", "ready", "running", "scheduled", "waiting", "checkpoint", "event", "history", "journal"],
         )
-    assert early == []
+    assert not (problems := early), "\n".join(problems)
 
 
 async def test_a_claim_touches_the_same_pages_whatever_was_finished_before(
@@ -192,7 +192,9 @@ async def test_the_guard_names_a_statement_whose_index_is_gone(dsn: str) -> None
     async with connect(dsn, LENT) as conn:
         await fill(conn, finished=SOME, scheduled=SOME)
         await set_scene(conn)
-        assert (await explain(conn, STATEMENTS["has_tasks"])).find_problems() == []
+        assert not (problems := (await explain(conn, STATEMENTS["has_tasks"])).find_problems()), "\n".join(
+            problems
+        )
         async with conn.transaction():
             await conn.execute("ALTER TABLE rkyc.scheduled DROP CONSTRAINT scheduled_pkey")
             assert (
