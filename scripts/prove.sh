@@ -4,9 +4,11 @@ set -eu
 cd "$(dirname "$0")/.."
 mkdir -p docs/proofs
 record=docs/proofs/$(date -u +%Y-%m-%d).txt
+# Before the record is begun, which itself would make the tree dirty.
+commit=$(git describe --always --dirty 2>/dev/null || echo unknown)
 {
     echo "date    $(date -u +%Y-%m-%dT%H:%M:%SZ)"
-    echo "commit  $(git describe --always --dirty 2>/dev/null || echo unknown)"
+    echo "commit  $commit"
     echo "machine $(uname -sm), $(getconf _NPROCESSORS_ONLN) processors"
     echo "python  $(.venv/bin/python -V 2>&1)"
     echo

@@ -31,6 +31,12 @@ RIVALS = {
 }
 
 
+def _told(arguments: list[str]) -> list[str]:
+    """Return the arguments without the folder of the cache, which is this machine's."""
+    given = iter(arguments)
+    return [each for each in given if each != "--cache" or next(given, None) is None]
+
+
 def main() -> int:
     """Compare what was asked for and return the exit code."""
     options = _parse()
@@ -51,7 +57,7 @@ async def _run(rivals: Sequence[Rival], cases: Sequence[str], options: argparse.
         start_redis(bench.folder, needs_redis) as redis,
     ):
         servers = Servers(bench, redis)
-        command = " ".join(["python -m bench.peers", *sys.argv[1:]])
+        command = " ".join(["python -m bench.peers", *_told(sys.argv[1:])])
         record = Record.begin(servers, command, save=not options.no_save)
         for name in cases:
             for one in installed:
