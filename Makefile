@@ -66,7 +66,7 @@ $(BINARY_READY): $(READY)
 	@sh scripts/setup.sh binary
 
 clean: ## remove what was built here
-	@rm -rf .venv build dist .mypy_cache .ruff_cache .import_linter_cache .hypothesis .pytest_cache
+	@rm -rf .venv build dist .bench-peers .mypy_cache .ruff_cache .import_linter_cache .hypothesis .pytest_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## list these
