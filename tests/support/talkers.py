@@ -25,6 +25,7 @@ from rkyc.flow.graph import chain, chord
 from rkyc.flow.pipeline import Pipeline, Registry
 from rkyc.flow.retry import RetryPolicy
 from rkyc.flow.step import step
+from tests.support.web import read_sse
 
 _GATE_S = 0.005
 
@@ -96,16 +97,8 @@ async def listen(
 
 
 async def _read(response: aiohttp.ClientResponse) -> AsyncIterator[Sent]:
-    fields: dict[str, str] = {}
-    async for raw in response.content:
-        line = raw.decode().rstrip("\n")
-        if line and not line.startswith(":"):
-            name, _, value = line.partition(": ")
-            fields[name] = value
-        elif not line:
-            if "data" in fields:
-                yield Sent(fields.get("id"), fields["event"], orjson.loads(fields["data"]))
-            fields = {}
+    async for fields in read_sse(response):
+        yield Sent(fields.get("id"), fields["event"], orjson.loads(fields["data"]))
 
 
 async def read_tokens(session: aiohttp.ClientSession, job_id: str, last_id: str | None = None) -> list[Sent]:

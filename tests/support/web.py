@@ -113,6 +113,12 @@ async def stream(
 
 
 async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[SentEvent]:
+    async for fields in read_sse(response):
+        yield SentEvent(int(fields["id"]), fields["event"], orjson.loads(fields["data"]))
+
+
+async def read_sse(response: aiohttp.ClientResponse) -> AsyncIterator[dict[str, str]]:
+    """Yield the fields of each event that holds data."""
     fields: dict[str, str] = {}
     async for raw in response.content:
         line = raw.decode().rstrip("\n")
@@ -121,7 +127,7 @@ async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[SentEvent]:
             fields[name] = value
         elif not line:
             if "data" in fields:
-                yield SentEvent(int(fields["id"]), fields["event"], orjson.loads(fields["data"]))
+                yield fields
             fields = {}
 
 
