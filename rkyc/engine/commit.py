@@ -26,9 +26,9 @@ from rkyc.flow.outcome import (
     Finish,
     Fork,
     Outcome,
-    Park,
     Release,
     Retry,
+    Wait,
 )
 from rkyc.store.pool import Connection, Pool, refuse_data_errors, translate_errors
 from rkyc.store.queue import commits
@@ -69,7 +69,7 @@ class Committer:
             StepTimeoutError: `save` took too long; nothing was written.
             Exception: whatever `save` raised; nothing was written.
         """
-        if isinstance(outcome, (Release, Park)):
+        if isinstance(outcome, (Release, Wait)):
             return self.flusher.submit(outcome)
         saves = isinstance(outcome, (Advance, Finish)) and outcome.done.save is not None
         if is_branched or saves or isinstance(outcome, (Fork, Arrive, Fail)):

@@ -29,6 +29,7 @@ from rkyc.engine.execution import Execution, judge, uncancel
 from rkyc.engine.inputs import Inputs
 from rkyc.engine.notices import Notices
 from rkyc.engine.stream import StreamWriter
+from rkyc.engine.suspend import Suspend, find_suspend
 from rkyc.errors import (
     LeaseLostError,
     RkycError,
@@ -37,7 +38,7 @@ from rkyc.errors import (
 from rkyc.flow.decide import decide_failure, decide_success, error_code_of, make_fail, message_of
 from rkyc.flow.graph import Place
 from rkyc.flow.job import Claim
-from rkyc.flow.outcome import Advance, Fail, Finish, Outcome, Park, Release, Retry
+from rkyc.flow.outcome import Advance, Fail, Finish, Outcome, Release, Retry, Wait
 from rkyc.flow.pipeline import Pipeline, Registry
 from rkyc.store.pool import Pool
 from rkyc.telemetry import events
@@ -191,7 +192,8 @@ class Executor:
 
     async def _park(self, execution: Execution, kind: str) -> None:
         execution.is_committing = True
-        await self._committer.commit(Park(execution.claim, kind), is_branched=False)
+        claim = execution.claim
+        await self._committer.commit(Wait(claim, claim.step, kind, claim.wake_key), is_branched=False)
         self._notices.wake_lane("parked")
 
     def _serves_other_version(self, name: str) -> bool:
@@ -228,7 +230,12 @@ class Executor:
             done = complete(place, ctx, output)
             self._metrics.step_finished(step.name, time.monotonic() - began)
             return decide_success(pipeline.graph, place, claim, done)
-        except (Exception, SystemExit, asyncio.CancelledError) as caught:
+        except (Exception, SystemExit, asyncio.CancelledError, BaseExceptionGroup, Suspend) as caught:
+            suspend = find_suspend(caught)
+            if suspend is not None and execution.stop is None:
+                if ctx.stream is not None:
+                    await ctx.stream.close(completed=False)
+                return suspend.outcome(claim, place.name)
             error = judge(execution, place, caught, is_closing=self.is_closing)
         finally:
             execution.deadline = None
@@ -335,4 +342,6 @@ class Executor:
         self._notices.outcome(claim, place, outcome)
         if isinstance(outcome, Retry):
             self._metrics.step_retried(place.name, outcome.error_code or "")
+            self._on_scheduled()
+        elif isinstance(outcome, Wait) and outcome.due_at is not None:
             self._on_scheduled()

@@ -14,9 +14,9 @@ from typing import Any
 
 from rkyc.engine.clock import DatabaseClock
 from rkyc.errors import DatabaseConnectionError, OutputInvalidError, StepTimeoutError, StoreError
-from rkyc.flow.outcome import Advance, Finish, Park, Release, Retry
+from rkyc.flow.outcome import Advance, Finish, Release, Retry, Wait
 from rkyc.store.pool import Connection, Pool, refuse_data_errors, translate_errors
-from rkyc.store.queue import commits, journal, tasks
+from rkyc.store.queue import commits, journal, tasks, waits
 from rkyc.store.queue.journal import Answer
 from rkyc.telemetry import events
 from rkyc.telemetry.logs import get_logger
@@ -34,7 +34,7 @@ COMPANY_SHARE = 4
 # Postgres takes a message of 1 GB at most; so large a group only holds up the others. Bytes.
 BATCH_BYTES_MAX = 64_000_000
 
-Batched = Advance | Finish | Retry | Release | Park | Answer
+Batched = Advance | Finish | Retry | Release | Wait | Answer
 
 
 class Flusher:
@@ -198,13 +198,12 @@ class Flusher:
         if kind is Finish:
             count = await commits.finish_tasks(conn, rows, worker_id=self._worker_id, now=now)
             return everything if count == len(rows) else await commits.find_ends(conn, [*map(_lease, rows)])
-        if kind is Park:
-            await tasks.park_tasks(conn, [(row.claim, row.kind) for row in rows], now)
-            return everything
         if kind is Answer:
             held = await journal.write_answers(conn, rows, worker_id=self._worker_id, now=now)
         elif kind is Retry:
             held = await commits.retry_tasks(conn, rows, worker_id=self._worker_id, now=now)
+        elif kind is Wait:
+            held = await waits.hold_tasks(conn, rows, now)
         else:
             moved = await tasks.release_tasks(conn, [_release_row(row) for row in rows])
             held = {(row["job_id"], row["branch"]) for row in moved}

@@ -19,7 +19,7 @@ from rkyc.engine.executor import Executor
 from rkyc.engine.horizon import HorizonWatch
 from rkyc.engine.notices import Notices
 from rkyc.store.pool import Connection, OwnConnection, Pool, Record
-from rkyc.store.queue import tasks, workers
+from rkyc.store.queue import tasks, waits, workers
 from rkyc.telemetry import events
 from rkyc.telemetry.logs import get_logger
 from rkyc.telemetry.metrics import Metrics
@@ -29,6 +29,8 @@ _log = get_logger(__name__)
 # How long the rows of workers that are gone stay at least, and about how often one process looks for older ones.
 KEPT_DAYS = 30
 PRUNE_S = 6 * 3600.0
+# Until the next look at tasks that are due and locked. Seconds.
+LOCKED_PAUSE_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +120,12 @@ class Upkeep:
             await self._keep_rows(conn, is_known=state["is_known"])
             next_due_at = state["next_due_at"]
             if next_due_at is not None and next_due_at <= state["now"]:
-                self._promoted(await tasks.promote_due_tasks(conn, state["now"]))
+                lanes = await tasks.promote_due_tasks(conn, state["now"])
+                lanes += await waits.promote_due_waits(conn, state["now"])
+                self._promoted(lanes)
                 next_due_at = None
-                pause_s = 0.0
+                # Nothing: another one has them locked, and may for a while.
+                pause_s = 0.0 if lanes else LOCKED_PAUSE_S
             else:
                 pause_s = self._options.poll_s if self._is_listening() else self._options.deaf_poll_s
         if state["ready_lanes"]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from uuid import UUID
+
+from rkyc.flow import payload
 
 
 @dataclass(slots=True)
@@ -36,10 +39,20 @@ class Claim:
     is_fresh: bool
     # Where its steps run that declare no lane; `lane` is where this task was claimed.
     job_lane: str
+    # What few jobs have (a parent, a key), as JSON text; None for all others.
+    traits_json: str | None = None
     # Claimed as a suspect: nothing else may run beside it.
     is_alone: bool = False
+    _traits: dict[str, Any] | None = field(default=None, repr=False, compare=False)
 
     @property
     def wake_key(self) -> str:
         """The name under which it waits when nobody here serves it."""
         return f"{self.pipeline}@{self.version}"
+
+    @property
+    def traits(self) -> dict[str, Any] | None:
+        """The job's rare properties, read at the first use; None where it has none."""
+        if self._traits is None and self.traits_json is not None:
+            self._traits = payload.decode(self.traits_json)
+        return self._traits

@@ -114,11 +114,19 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
-class Park:
-    """No worker here serves the version: held until one does."""
+class Wait:
+    """Held without a slot until something happens, uncharged.
+
+    `kind` is one of `states.WaitReason`, `wake_key` what a waker of that kind names; `due_at` makes the task ready
+    all the same. `detail` says in one line what it waits for.
+    """
 
     claim: Claim
+    step: str
     kind: str
+    wake_key: str
+    due_at: datetime | None = None
+    detail: str | None = None
 
 
-Outcome: TypeAlias = Advance | Finish | Fork | Arrive | Retry | Fail | Release | Park
+Outcome: TypeAlias = Advance | Finish | Fork | Arrive | Retry | Fail | Release | Wait

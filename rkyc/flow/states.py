@@ -47,6 +47,15 @@ class WaitReason(StrEnum):
     NO_WORKER = "no_worker"
     VERSION_BLOCKED = "version_blocked"
     SUSPECT = "suspect"
+    SIGNAL = "signal"
+    EVENT = "event"
+    CHILD = "child"
+    LIMIT = "limit"
+    PAUSED = "paused"
+    BUDGET = "budget"
+    MAP = "map"
+    BATCH = "batch"
+    TURN = "turn"
 
 
 _TERMINAL = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED})
@@ -74,7 +83,14 @@ MOVES: tuple[Move, ...] = (
         "reclaim",
         "running -> ready of a worker that died; a crash is charged",
     ),
-    Move(JobState.PENDING, JobState.PENDING, "promote", "scheduled -> ready when due"),
+    Move(
+        JobState.RUNNING,
+        JobState.PENDING,
+        "wait",
+        "running -> waiting: for a signal, an event, a child, a limit, a time; not charged",
+    ),
+    Move(JobState.PENDING, JobState.PENDING, "promote", "scheduled or waiting -> ready when due"),
+    Move(JobState.PENDING, JobState.PENDING, "wake", "waiting -> ready: what it waits for has come"),
     Move(
         JobState.PENDING,
         JobState.PENDING,

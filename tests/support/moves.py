@@ -10,7 +10,7 @@ from typing import Any
 
 from rkyc.flow.ids import RANDOM_BYTES, make_uuid7
 from rkyc.flow.job import Claim
-from rkyc.flow.outcome import Advance, Arrive, Completed, Fail, Finish, Fork, Member, Retry
+from rkyc.flow.outcome import Advance, Arrive, Completed, Fail, Finish, Fork, Member, Retry, Wait
 from rkyc.store.pool import Connection
 from rkyc.store.queue import jobs, tasks, workers
 from rkyc.store.queue.jobs import NewJobs
@@ -75,6 +75,10 @@ def finish(held: Claim, **changes: Any) -> Finish:
 
 def retry(held: Claim) -> Retry:
     return Retry(held, held.step, NOW, "retry_backoff", 1, 1, "RETRYABLE", "busy")
+
+
+def park(held: Claim, kind: str = "no_worker", **changes: Any) -> Wait:
+    return Wait(held, held.step, kind, changes.pop("wake_key", held.wake_key), **changes)
 
 
 def fail(held: Claim) -> Fail:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime as dt
 
 from rkyc.store.pool import Connection
-from rkyc.store.queue import commits, jobs, tasks
-from tests.support.moves import NOW, add_job, add_worker, claim, fail, finish, retry
+from rkyc.store.queue import commits, jobs, waits
+from tests.support.moves import NOW, add_job, add_worker, claim, fail, finish, park, retry
 
 LATER = dt.datetime(2040, 1, 1, tzinfo=dt.UTC)
 # Place -> status and reason to wait, as the view tells them.
@@ -39,7 +39,7 @@ async def put(conn: Connection, where: str) -> int:
     if where == "backoff":
         await commits.retry_tasks(conn, [retry(held)], worker_id=1, now=NOW)
     elif where == "waiting":
-        await tasks.park_tasks(conn, [(held, "no_worker")], NOW)
+        await waits.hold_tasks(conn, [park(held)], NOW)
     elif where == "completed":
         await commits.finish_tasks(conn, [finish(held)], worker_id=1, now=NOW)
     elif where == "failed":

@@ -46,6 +46,9 @@ INSERT INTO rkyc.scheduled (due_at, reason, lane, job_id, step)
   UNION ALL SELECT now() + interval '1 hour', 'scheduled', 'default', $base + 601, 's0';
 INSERT INTO rkyc.waiting (kind, wake_key, lane, job_id, step, since)
   SELECT CASE WHEN n <= 330 THEN 'no_worker' ELSE 'suspect' END, 'noop@1', 'default', $base + n, 's0', now() FROM generate_series(321, 340) n;
+INSERT INTO rkyc.waiting (kind, wake_key, lane, job_id, step, since, due_at)
+  SELECT 'signal', 'noop@1', 'default', $base + n, 's0', now(), now() - interval '1 hour' FROM generate_series(341, 345) n
+  UNION ALL SELECT 'signal', 'noop@1', 'default', $base + 602, 's0', now(), now() + interval '1 hour';
 INSERT INTO rkyc.branching VALUES ($base + 401, 3);
 INSERT INTO rkyc.join_point VALUES ($base + 401, 'gather', 0, 2);
 INSERT INTO rkyc.event (job_id, seq, type, step, attempt, at) VALUES ($base + 1, 2, 'step.retrying', 's1', 1, now());
@@ -69,6 +72,7 @@ _EXAMPLES: dict[str, Any] = {
     "afters": 0,
     "after": 0,
     "all": False,
+    "alone_crashes": 0,
     "answers": '"said"',
     "attempt": 1,
     "attempts": 1,
@@ -86,6 +90,7 @@ _EXAMPLES: dict[str, Any] = {
     "crash_attempts": 0,
     "deadline_s": None,
     "degraded": False,
+    "details": None,
     "due_ats": _NOW + dt.timedelta(hours=1),
     "ends": False,
     "error_attempts": 1,
@@ -118,6 +123,7 @@ _EXAMPLES: dict[str, Any] = {
     "kept": -1,
     "kept_days": 30,
     "key": "known",
+    "kind": "signal",
     "kinds": "no_worker",
     "lane": "default",
     "lanes": "default",
@@ -164,10 +170,12 @@ _EXAMPLES: dict[str, Any] = {
     "tells": True,
     "texts": "t",
     "tokens_ins": 1,
+    "traits": None,
     "tokens_outs": 1,
     "uuid": UUID(f"{BASE + 1:012x}70008000{1:012x}"),
     "uuids": [UUID(int=n) for n in range(1, ROWS + 1)],
     "version": 1,
+    "wake_key": "noop@1",
     "wake_keys": "noop@1",
     "warnings": None,
     "webhook_url": None,

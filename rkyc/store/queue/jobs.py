@@ -30,6 +30,8 @@ class NewJobs:
     webhook_url: str | None = None
     budget_usd: float | None = None
     idempotency_key: str | None = None
+    # Rare properties (`Claim.traits`), as JSON text.
+    traits: str | None = None
 
 
 async def enqueue_jobs(
@@ -52,6 +54,7 @@ async def enqueue_jobs(
         webhook_url=new.webhook_url,
         budget_usd=new.budget_usd,
         run_at=new.run_at,
+        traits=new.traits,
         tells=tells,
     )
     assert row is not None

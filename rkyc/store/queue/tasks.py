@@ -73,21 +73,6 @@ async def claim_suspect(
     return claim
 
 
-async def park_tasks(conn: Connection, rows: Sequence[tuple[Claim, str]], now: datetime) -> int:
-    """Hold tasks back as (claim, kind) until a worker serves their version; return how many."""
-    moved = await fetch(
-        conn,
-        _SQL["park_tasks"],
-        job_ids=[claim.job_id for claim, _ in rows],
-        branches=[claim.branch for claim, _ in rows],
-        fences=[claim.fence for claim, _ in rows],
-        kinds=[kind for _, kind in rows],
-        wake_keys=[claim.wake_key for claim, _ in rows],
-        now=now,
-    )
-    return len(moved)
-
-
 async def release_tasks(conn: Connection, rows: Sequence[dict[str, Any]]) -> list[Record]:
     """Give tasks back uncharged; a row holds job_id, branch, fence, lane, step, events and both attempts.
 

@@ -23,7 +23,7 @@ SELECT pg_snapshot_xmin(s.s)::text::bigint AS xmin,
   date_part('epoch', coalesce(t.step_started_at, :now)) AS step_started_at,
   j.uuid, j.pipeline, j.version, j.input, j.deadline_at,
   CASE WHEN t.events > 0 THEN rkyc.outputs_of(t.job_id) END AS outputs, t.started_at IS NULL AS is_fresh,
-  j.lane AS job_lane
+  j.lane AS job_lane, j.traits
 FROM pg_current_snapshot() s(s) LEFT JOIN taken t ON true
 LEFT JOIN LATERAL (SELECT * FROM rkyc.job j WHERE j.id = t.job_id OFFSET 0) j ON true
 ORDER BY t.seq;
@@ -46,7 +46,7 @@ WITH picked AS MATERIALIZED (
 SELECT t.job_id, t.branch, t.seq AS fence, t.lane, t.step, t.events, t.error_attempts, t.crash_attempts, t.alone_crashes,
   date_part('epoch', coalesce(t.step_started_at, :now)) AS step_started_at,
   j.uuid, j.pipeline, j.version, j.input, j.deadline_at, rkyc.outputs_of(t.job_id) AS outputs, t.started_at IS NULL AS is_fresh,
-  j.lane AS job_lane
+  j.lane AS job_lane, j.traits
 FROM taken t CROSS JOIN LATERAL (SELECT * FROM rkyc.job j WHERE j.id = t.job_id OFFSET 0) j;
 
 -- name: claim_suspect
@@ -66,26 +66,8 @@ WITH picked AS MATERIALIZED (
 SELECT t.job_id, t.branch, t.seq AS fence, t.lane, t.step, t.events, t.error_attempts, t.crash_attempts, t.alone_crashes,
   date_part('epoch', coalesce(t.step_started_at, :now)) AS step_started_at,
   j.uuid, j.pipeline, j.version, j.input, j.deadline_at, rkyc.outputs_of(t.job_id) AS outputs, t.started_at IS NULL AS is_fresh,
-  j.lane AS job_lane
+  j.lane AS job_lane, j.traits
 FROM taken t CROSS JOIN LATERAL (SELECT * FROM rkyc.job j WHERE j.id = t.job_id OFFSET 0) j;
-
--- name: park_tasks
--- running -> waiting: this worker does not serve the version
-WITH held AS (
-  SELECT r.ctid AS place, d.kind, d.wake_key
-  FROM unnest(:job_ids::bigint[], :branches::int[], :fences::bigint[], :kinds::text[], :wake_keys::text[])
-    AS d(job_id, branch, fence, kind, wake_key)
-  CROSS JOIN LATERAL (
-    SELECT r.ctid FROM rkyc.running r WHERE r.job_id = d.job_id AND r.branch = d.branch AND r.fence = d.fence FOR UPDATE
-  ) r
-), gone AS (
-  DELETE FROM rkyc.running r USING held h WHERE r.ctid = h.place RETURNING r.*, h.kind, h.wake_key
-)
-INSERT INTO rkyc.waiting (kind, wake_key, lane, job_id, branch, step, events, error_attempts, crash_attempts,
-                          alone_crashes, started_at, step_started_at, since)
-SELECT kind, wake_key, lane, job_id, branch, step, events, error_attempts, crash_attempts, alone_crashes,
-  started_at, step_started_at, :now FROM gone
-RETURNING job_id;
 
 -- name: release_tasks
 -- running -> ready: drained, or bound for another lane; the attempt is not charged

@@ -25,7 +25,8 @@ WITH beat AS (
   INSERT INTO rkyc.boot (at) SELECT clock_timestamp() WHERE NOT EXISTS (SELECT FROM rkyc.boot) ON CONFLICT DO NOTHING
 )
 SELECT clock_timestamp() AS now,
-  (SELECT s.due_at FROM rkyc.scheduled s ORDER BY s.due_at LIMIT 1) AS next_due_at,
+  least((SELECT s.due_at FROM rkyc.scheduled s ORDER BY s.due_at LIMIT 1),
+    (SELECT w.due_at FROM rkyc.waiting w WHERE w.due_at IS NOT NULL ORDER BY w.due_at LIMIT 1)) AS next_due_at,
   ARRAY(SELECT l FROM unnest(:lanes::text[]) l WHERE EXISTS (SELECT FROM rkyc.ready r WHERE r.lane = l)) AS ready_lanes,
   EXISTS (SELECT FROM rkyc.running r WHERE r.worker_id <> :worker_id) AS others_running,
   EXISTS (SELECT FROM rkyc.waiting w WHERE w.kind IN ('no_worker', 'version_blocked') AND w.wake_key = ANY (:wake_keys::text[])

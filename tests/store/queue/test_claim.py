@@ -8,9 +8,9 @@ import pytest
 
 from rkyc.flow.cursor import ClaimCursor
 from rkyc.store.pool import Connection, Pool
-from rkyc.store.queue import tasks
+from rkyc.store.queue import tasks, waits
 from tests.support.engine import announce
-from tests.support.moves import NOW, add_job, claim
+from tests.support.moves import NOW, add_job, claim, park
 from tests.support.probes import registry
 
 pytestmark = pytest.mark.anyio
@@ -141,7 +141,7 @@ async def test_parked_tasks_go_to_who_serves_their_version_and_lane(pool: Pool) 
     async with pool.connection() as conn:
         await add_job(conn, "single")
         (held,) = await claim(conn, 1)
-        assert await tasks.park_tasks(conn, [(held, "no_worker")], NOW) == 1
+        assert await waits.hold_tasks(conn, [park(held)], NOW)
 
         async def pick(keys: list[str], lanes: list[str]) -> int:
             taken = await tasks.claim_parked_tasks(

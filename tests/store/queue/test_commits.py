@@ -11,7 +11,7 @@ import pytest
 
 from rkyc.flow.job import Claim
 from rkyc.store.pool import Connection, Pool
-from rkyc.store.queue import commits, journal, tasks
+from rkyc.store.queue import commits, journal, tasks, waits
 from tests.support.engine import announce
 from tests.support.moves import (
     NOW,
@@ -25,6 +25,7 @@ from tests.support.moves import (
     fail,
     finish,
     fork,
+    park,
     retry,
     stale,
 )
@@ -80,7 +81,7 @@ async def write_release(conn: Connection, held: Claim) -> Any:
 
 
 async def write_park(conn: Connection, held: Claim) -> Any:
-    return await tasks.park_tasks(conn, [(held, "no_worker")], NOW)
+    return await waits.hold_tasks(conn, [park(held)], NOW)
 
 
 async def lock(conn: Connection, held: Claim) -> Any:

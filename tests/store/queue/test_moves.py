@@ -32,6 +32,7 @@ def test_every_kind_of_move_has_its_tests() -> None:
     covered = {"advance", "retry", "release", "finish", "fail", "park"}  # test_commits
     covered |= {"enqueue", "claim", "promote", "cancel", "retry by a person"}  # here
     covered |= {"reclaim"}  # test_workers
+    covered |= {"wait", "wake"}  # test_waits
     covered |= {"expire"}  # tests/engine/test_limits.py: a claim that ends at once
     assert {move.by for move in MOVES} == covered
 

@@ -40,7 +40,14 @@ HOT = [statement for name, statement in STATEMENTS.items() if name not in FOR_PE
 # What somebody asks about one job: never sent on a dedicated connection.
 READS = {"read_end", "read_job", "read_plan", "read_steps"}
 # Never sent on any other; planned for a small table, they would sort it.
-CLAIMS = {"claim_tasks", "claim_parked_tasks", "claim_suspect", "promote_due_tasks"}
+CLAIMS = {
+    "claim_tasks",
+    "claim_parked_tasks",
+    "claim_suspect",
+    "promote_due_tasks",
+    "promote_due_waits",
+    "wake_tasks",
+}
 OF_DEDICATED = [statement for statement in HOT if statement.name not in READS]
 OF_LENT = [statement for statement in HOT if statement.name not in CLAIMS]
 # `running` holds what runs now: at most the slots of all workers. An index by worker would cost every claim;

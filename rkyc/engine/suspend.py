@@ -1,0 +1,41 @@
+"""How a step's body leaves its slot to wait: by an exception that is no error.
+
+A method of the context raises `Suspend` when what it waits for is not there yet. The executor turns it into
+the outcome `Wait`: the attempt ends uncharged, slot and memory are free. When the wait is over the body runs
+again from its top, past what the call journal remembers.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from rkyc.flow.job import Claim
+from rkyc.flow.outcome import Wait
+
+
+class Suspend(BaseException):
+    """Leave the body until `wake_key` is woken, or until `due_at`; not an Exception, so that no body takes it for one."""
+
+    def __init__(
+        self, kind: str, wake_key: str, due_at: datetime | None = None, detail: str | None = None
+    ) -> None:
+        super().__init__(detail or kind)
+        self.kind = kind
+        self.wake_key = wake_key
+        self.due_at = due_at
+        self.detail = detail
+
+    def outcome(self, claim: Claim, step: str) -> Wait:
+        """Return what becomes of the task."""
+        return Wait(claim, step, self.kind, self.wake_key, self.due_at, self.detail)
+
+
+def find_suspend(caught: BaseException) -> Suspend | None:
+    """Return the wait that ended a body: raised plainly, or the first one of a task group's."""
+    if isinstance(caught, Suspend):
+        return caught
+    if isinstance(caught, BaseExceptionGroup):
+        for one in caught.exceptions:
+            if (found := find_suspend(one)) is not None:
+                return found
+    return None
