@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from rkyc.engine import endings
 from rkyc.engine.enqueuer import GROUP_ROWS_MAX, Enqueuer
 from rkyc.errors import (
     ConfigError,
@@ -283,13 +284,16 @@ class Client:
             leases = await commits.lock_leases(conn, job_id)
             if not await jobs.lock_branching_row(conn, job_id):
                 fences = [fence for _, fence in leases]
-                return await jobs.cancel_chain(conn, job_id=job_id, fences=fences, reason=reason)
-            swept = await commits.sweep_tasks(conn, job_id)
-            if swept is None:
-                raise DatabaseConnectionError(f"job {job_id}: a branch is about to commit")
-            return await jobs.cancel_branched(
-                conn, job_id=job_id, open_tasks=payload.encode(swept), reason=reason
-            )
+                ended = await jobs.cancel_chain(conn, job_id=job_id, fences=fences, reason=reason)
+            else:
+                swept = await commits.sweep_tasks(conn, job_id)
+                if swept is None:
+                    raise DatabaseConnectionError(f"job {job_id}: a branch is about to commit")
+                open_tasks = payload.encode(swept)
+                ended = await jobs.cancel_branched(conn, job_id=job_id, open_tasks=open_tasks, reason=reason)
+            if ended:
+                await endings.end_job(conn, job_id, "cancelled")
+            return ended
 
     async def retry(self, job_id: UUID) -> None:
         """Start a failed or cancelled job again at the steps that were left; completed steps keep their outputs.

@@ -13,6 +13,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from rkyc.engine import endings
 from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.flusher import Flusher
 from rkyc.errors import DatabaseConnectionError, LeaseLostError, StepTimeoutError, StoreError
@@ -72,7 +73,8 @@ class Committer:
         if isinstance(outcome, (Release, Wait)):
             return self.flusher.submit(outcome)
         saves = isinstance(outcome, (Advance, Finish)) and outcome.done.save is not None
-        if is_branched or saves or isinstance(outcome, (Fork, Arrive, Fail)):
+        asks = isinstance(outcome, Finish) and endings.asks_ending(outcome.claim)
+        if is_branched or saves or asks or isinstance(outcome, (Fork, Arrive, Fail)):
             return self._commit_alone(outcome, is_branched)
         return self.flusher.submit(outcome)
 
@@ -156,6 +158,7 @@ class Committer:
                     await commits.finish_tasks(conn, [outcome], worker_id=worker_id, now=now)
                     if is_branched:
                         await commits.drop_branching(conn, claim.job_id)
+                    await endings.complete_job(conn, claim, now)
                 case Retry():
                     await commits.retry_tasks(conn, [outcome], worker_id=worker_id, now=now)
                 case Fork():
@@ -179,6 +182,7 @@ class Committer:
                         worker_id=worker_id,
                         now=now,
                     )
+                    await endings.end_job(conn, claim.job_id, "failed")
 
     async def _learn_fate(self, outcome: Advance | Finish | Fork | Arrive | Fail | Retry) -> bool | None:
         """After a lost connection: True it landed, False the lease is gone, None send it again."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from rkyc.engine import endings
 from rkyc.engine.clock import DatabaseClock
 from rkyc.errors import DatabaseConnectionError
 from rkyc.flow import payload
@@ -58,12 +59,15 @@ class Deadlines:
                 swept = await commits.sweep_tasks(conn, job["id"])
                 if swept is None:
                     raise DatabaseConnectionError(f"job {job['uuid']}: a task is about to commit")
-                return await deadlines.expire_job(
+                is_ended = await deadlines.expire_job(
                     conn,
                     job["id"],
                     open_tasks=payload.encode(swept),
                     message="the job's deadline passed while it waited",
                 )
+                if is_ended:
+                    await endings.end_job(conn, job["id"], "failed")
+                return is_ended
         except DatabaseConnectionError:
             # The next look finds it again, if it is still there.
             return False
