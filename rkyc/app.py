@@ -55,7 +55,7 @@ class App:
             resources=resources,
             metrics=self.metrics,
             options=options,
-            **({"on_suspects": on_suspects} if on_suspects is not None else {}),
+            on_suspects=on_suspects,
         )
 
 
@@ -146,7 +146,7 @@ def worker_options(settings: Settings) -> WorkerOptions:
 
 
 def load_registry(specs: Sequence[str] = (), *, only_app: bool = False) -> Registry:
-    """Import registries named `MODULE:REGISTRY` beside the built-in one.
+    """Import registries named `MODULE:REGISTRY` or `FILE.py:REGISTRY` beside the built-in one.
 
     Raises:
         ConfigError: a module or a name that is not there.
@@ -166,7 +166,11 @@ def load_registry(specs: Sequence[str] = (), *, only_app: bool = False) -> Regis
 def _import_registry(spec: str) -> Registry:
     module_name, _, name = spec.partition(":")
     if not module_name or not name:
-        raise ConfigError(f"--app {spec}: expected MODULE:REGISTRY, such as myflows:registry")
+        raise ConfigError(
+            f"--app {spec}: expected MODULE:REGISTRY or FILE.py:REGISTRY, such as myflows:registry"
+        )
+    if module_name.endswith(".py"):
+        module_name = _find_module(spec, Path(module_name))
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -182,6 +186,18 @@ def _import_registry(spec: str) -> Registry:
     if not isinstance(found, Registry):
         raise DefinitionError(f"--app {spec}: {name} is {type(found).__name__}, expected a rkyc.Registry")
     return found
+
+
+def _find_module(spec: str, path: Path) -> str:
+    """Put a file's folder on the path, for child processes too, and return the name of its module."""
+    if not path.is_file() or not path.stem.isidentifier():
+        raise ConfigError(
+            f"--app {spec}: there is no file {path} that can be imported: its name must be one of Python's"
+        )
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    return path.stem
 
 
 def make_resources(settings: Settings, pool: Pool, registry: Registry) -> dict[type, Any]:

@@ -21,6 +21,9 @@ from rkyc.store.embedded import EmbeddedServer, start_embedded, stop_embedded
 from rkyc.store.pool import Pool
 from tests.support.database import FAST_SETTINGS, fresh_database, make_template
 
+# As users get it by the package's entry point.
+pytest_plugins = ["rkyc.testing.plugin"]
+
 # Set by the run's first process, inherited by its workers.
 _HOME_VARIABLE = "RKYC_TEST_HOME"
 _HOME_PREFIX = "rkyc-tests-"
@@ -111,6 +114,18 @@ async def admin_dsn(anyio_backend: object, pytestconfig: pytest.Config) -> str:
 async def template(anyio_backend: object, admin_dsn: str) -> str:
     """The name of the migrated database that tests clone."""
     return await make_template(admin_dsn)
+
+
+@pytest.fixture(scope="session")
+def rkyc_admin_dsn(admin_dsn: str) -> str:
+    """The kit's databases lie on the server of this run."""
+    return admin_dsn
+
+
+@pytest.fixture(scope="session")
+def rkyc_template(template: str) -> str:
+    """The kit clones the same template."""
+    return template
 
 
 @pytest.fixture

@@ -20,7 +20,9 @@ DsnOption: TypeAlias = Annotated[
 AppOption: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
-        "--app", help="Pipelines of your own; may be given several times.", metavar="MODULE:REGISTRY"
+        "--app",
+        help="Pipelines of your own; may be given several times.",
+        metavar="MODULE:REGISTRY|FILE.py:REGISTRY",
     ),
 ]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -115,13 +115,14 @@ class Upkeep:
                 looks_at_horizon=looks_at_horizon,
             )
             self._clock.set(state["now"])
+            now = self._clock.now()
             if looks_at_horizon:
                 await self._horizon.note(conn, state["horizon_holder"])
             await self._keep_rows(conn, is_known=state["is_known"])
             next_due_at = state["next_due_at"]
-            if next_due_at is not None and next_due_at <= state["now"]:
-                lanes = await tasks.promote_due_tasks(conn, state["now"])
-                lanes += await waits.promote_due_waits(conn, state["now"])
+            if next_due_at is not None and next_due_at <= now:
+                lanes = await tasks.promote_due_tasks(conn, now)
+                lanes += await waits.promote_due_waits(conn, now)
                 self._promoted(lanes)
                 next_due_at = None
                 # Nothing: another one has them locked, and may for a while.
@@ -143,7 +144,7 @@ class Upkeep:
         if state["held"] > self._dispatcher.known:
             self._dispatcher.note_orphans()
         if next_due_at is not None:
-            pause_s = min(pause_s, max(0.005, (next_due_at - state["now"]).total_seconds()))
+            pause_s = min(pause_s, max(0.005, (next_due_at - now).total_seconds()))
         return pause_s
 
     async def _keep_rows(self, conn: Connection, *, is_known: bool) -> None:

@@ -66,7 +66,7 @@ class Worker:
 
     `resources` are what steps may `use`, by type. `on_suspects` is called when tasks wait that were
     seen in two crashes: it should have them run in a process set aside. Without it they run here, one by one,
-    while nothing else does.
+    while nothing else does. `clock` and `make_committer` are for tests, which set the one forward and watch the other.
 
     Raises:
         DefinitionError: a step needs a resource that is not given.
@@ -81,6 +81,8 @@ class Worker:
         metrics: Metrics,
         options: WorkerOptions,
         on_suspects: Callable[[], None] | None = None,
+        clock: DatabaseClock | None = None,
+        make_committer: Callable[..., Committer] = Committer,
     ) -> None:
         _check_needs(registry, resources)
         self._pool = pool
@@ -90,7 +92,8 @@ class Worker:
         self._options = options
         self._on_suspects = on_suspects
         self._stopping = asyncio.Event()
-        self._clock = DatabaseClock()
+        self._clock = clock or DatabaseClock()
+        self._make_committer = make_committer
         self._children = ChildProcesses()
         self.lanes = tuple(options.lanes or registry.lanes)
         self.wake_keys = [f"{pipeline.name}@{pipeline.version}" for pipeline in registry]
@@ -159,11 +162,11 @@ class Worker:
         options = self._options
         self._notices = Notices(pool=self._pool)
         self._streams = StreamWriter(pool=self._pool, clock=self._clock)
-        self._committer = Committer(
+        self._committer = self._make_committer(
             pool=self._pool,
             clock=self._clock,
             worker_id=self.worker_id,
-            count_active=lambda: len(self._executor.executions),
+            count_active=self._count_active,
             save_limit_s=options.save_limit_s,
         )
         self._executor = Executor(
@@ -219,6 +222,9 @@ class Worker:
         )
         self._watch_loop = PeriodicLoop("watch", self._upkeep.watch, interval_s=1.0)
         self._beat_loop = PeriodicLoop("beat", self._beat, interval_s=options.upkeep.poll_s)
+
+    def _count_active(self) -> int:
+        return len(self._executor.executions)
 
     async def _dispatch(self) -> None:
         # A worker that dies with a task before its presence stands would be missed for long.

@@ -157,3 +157,15 @@ async def test_wrong_option_is_told(arguments: tuple[str, ...], told: tuple[str,
     assert (done.code, done.out) == (2, ""), done
     assert [part for part in told if part not in done.err] == []
     assert "Traceback" not in done.err
+
+
+async def test_the_example_of_one_file_is_served_by_its_path(host: Host) -> None:
+    app = ("--app", str(Path(__file__).parents[2] / "examples" / "contract_review.py:registry"))
+    await host.serve("--no-api", "--only-app", *app)
+    given = json.dumps({"title": "Lease", "text": "It ends on 2027-03-31."})
+    done = await host.run("submit", "contract-review", *app, "--input", given, "--wait")
+    assert done.code == 0, done
+    job = await show(host, done.out.split()[0])
+    # Without a model's key the summary is left out, and the job says so.
+    assert (job["status"], job["partial"]) == ("completed", True)
+    assert job["result"]["dates"] == [{"clause": 1, "date": "2027-03-31"}]

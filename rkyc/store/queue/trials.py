@@ -1,0 +1,33 @@
+"""What the test kit asks the queue: is it at a standstill, what was enqueued, what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from rkyc.store.pool import Connection, Record, fetch, fetch_row
+from rkyc.store.statements import load
+
+_SQL = load(__file__)
+
+
+async def read_standstill(conn: Connection, *, lanes: Sequence[str], wake_keys: Sequence[str]) -> Record:
+    """Return (is_busy, has_parked, has_waiting, next_due_at) as a worker of these lanes and pipelines sees it."""
+    row = await fetch_row(conn, _SQL["read_standstill"], lanes=lanes, wake_keys=wake_keys)
+    assert row is not None
+    return row
+
+
+async def list_enqueued(conn: Connection, pipeline: str) -> list[Record]:
+    """Return (uuid, input as JSON text, lane) of a pipeline's jobs, in the order of their enqueue; at most 1,000."""
+    return await fetch(conn, _SQL["list_enqueued"], pipeline=pipeline)
+
+
+async def list_unfinished(conn: Connection) -> list[UUID]:
+    """Return the jobs that have not ended, oldest first; at most 1,000."""
+    return [row["uuid"] for row in await fetch(conn, _SQL["list_unfinished"])]
+
+
+async def list_all(conn: Connection) -> list[UUID]:
+    """Return all jobs, oldest first; at most 10,000."""
+    return [row["uuid"] for row in await fetch(conn, _SQL["list_all"])]
