@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from rkyc.engine.suspend import Suspend
 from rkyc.errors import PermanentException, RetryableException
 from rkyc.flow.graph import chain, chord
 from rkyc.flow.pipeline import Pipeline, Registry
@@ -148,3 +149,24 @@ async def test_a_body_that_never_ends_fails_the_test(rkyc_kit: Kit) -> None:
     rkyc_kit.patience_s = 0.5
     with pytest.raises(AssertionError, match=r"no standstill after 0\.5 s"):
         await rkyc_kit.run_inline(Pipeline("hanging", 1, hang), {})
+
+
+async def test_a_wait_with_a_time_is_over_when_the_clock_is_there(rkyc_kit: Kit) -> None:
+    @step
+    async def wait_a_day(ctx: Any, input: dict[str, Any]) -> dict[str, Any]:
+        if ctx.now.timestamp() < input["until"]:
+            raise Suspend("event", "never", datetime.fromtimestamp(input["until"], UTC))
+        return {}
+
+    until = (datetime.now(UTC) + timedelta(days=1)).timestamp()
+    job = await rkyc_kit.run_inline(Pipeline("patient", 1, wait_a_day), {"until": until})
+    assert (job.status, job.ran) == ("completed", ["wait_a_day"])
+
+
+async def test_a_job_that_waits_for_what_no_clock_brings_comes_back(rkyc_kit: Kit) -> None:
+    @step
+    async def wait_for_ever(ctx: Any, input: dict[str, Any]) -> dict[str, Any]:
+        raise Suspend("event", "never")
+
+    job = await rkyc_kit.run_inline(Pipeline("stuck", 1, wait_for_ever), {})
+    assert (job.status, job.wait_reason) == ("pending", "event")
