@@ -128,6 +128,7 @@ def worker_options(settings: Settings) -> WorkerOptions:
     """Map the settings to what a worker takes."""
     return WorkerOptions(
         slots=settings.slots,
+        threads=settings.threads,
         prefetch=settings.prefetch,
         limits={"llm": 10, "search": 5, **settings.limits},
         grace_s=settings.grace_s,

@@ -175,6 +175,7 @@ class Settings(BaseSettings):
 
     # The engine. `_s` is seconds.
     slots: int = _whole(200, 1, 100_000, "tasks that a process runs at once")
+    threads: int = _whole(32, 1, 10_000, "threads for steps that are plain functions")
     prefetch: Prefetch = _field(
         0, "tasks claimed beyond the free slots, for lanes of short steps", PREFETCH_EXPECTED
     )

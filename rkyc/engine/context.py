@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
+from rkyc.engine.blocking import BlockingCall, run_in_child, run_in_thread
 from rkyc.engine.children import ChildProcesses
 from rkyc.engine.execution import Execution
+from rkyc.engine.executor_threads import Threads
 from rkyc.engine.flusher import Flusher
 from rkyc.engine.journal import StepJournal
 from rkyc.engine.notices import Notices
@@ -50,6 +52,7 @@ class Surroundings:
     notices: Notices
     streams: StreamWriter
     children: ChildProcesses
+    threads: Threads
     make_log: Callable[..., StepLog]
 
 
@@ -132,6 +135,16 @@ class Context:
     async def run_in_process(self, fn: Callable[..., T], *args: Any) -> T:
         """Run a module-level function in a child process that dies with this attempt."""
         return await self._surroundings.children.run(fn, *args)
+
+    async def run_blocking(self, fn: Callable[..., T], arguments: Mapping[str, Any], run_in: str) -> T:
+        """Run a `def` step's function where it declared: in a thread or in a child process."""
+        call = BlockingCall(self, self._execution, self._step.timeouts, self.started_at, fn, arguments)
+        answer: T = (
+            await run_in_child(call, self._surroundings.children)
+            if run_in == "process"
+            else await run_in_thread(call, self._surroundings.threads)
+        )
+        return answer
 
     def warn(self, code: str, message: str, *, subject: str | None = None, partial: bool = True) -> None:
         """Add a warning to the job; with `partial` the step counts as degraded."""

@@ -26,6 +26,7 @@ from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.commit import Committer
 from rkyc.engine.context import Context, Surroundings
 from rkyc.engine.execution import Execution, judge, uncancel
+from rkyc.engine.executor_threads import Threads
 from rkyc.engine.inputs import Inputs
 from rkyc.engine.notices import Notices
 from rkyc.engine.stream import StreamWriter
@@ -64,6 +65,7 @@ class Executor:
         notices: Notices,
         streams: StreamWriter,
         children: ChildProcesses,
+        threads: Threads,
         metrics: Metrics,
         on_scheduled: Callable[[], None],
     ) -> None:
@@ -90,6 +92,7 @@ class Executor:
             notices=notices,
             streams=streams,
             children=children,
+            threads=threads,
             make_log=_log.bind,
         )
         self._on_scheduled = on_scheduled

@@ -21,6 +21,7 @@ from rkyc.engine.commit import Committer
 from rkyc.engine.deadlines import Deadlines
 from rkyc.engine.dispatcher import Dispatcher
 from rkyc.engine.executor import Executor
+from rkyc.engine.executor_threads import Threads
 from rkyc.engine.loop import PeriodicLoop, keep_running
 from rkyc.engine.notices import ROUND_S, Notices
 from rkyc.engine.presence import Presence
@@ -52,6 +53,8 @@ class WorkerOptions:
     prefetch: int | Mapping[str, int] = 0
     lanes: tuple[str, ...] | None = None
     limits: Mapping[str, int] = field(default_factory=dict)
+    # For steps that are plain functions.
+    threads: int = 32
     grace_s: float = 30.0
     save_limit_s: float = 5.0
     blocked_after_s: float = 1.0
@@ -180,6 +183,7 @@ class Worker:
             notices=self._notices,
             streams=self._streams,
             children=self._children,
+            threads=Threads(options.threads),
             metrics=self._metrics,
             on_scheduled=self._on_scheduled,
         )

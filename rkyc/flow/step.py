@@ -1,4 +1,6 @@
-"""What a step is: an async function from input to output, with a declared policy.
+"""What a step is: a function from input to output, with a declared policy.
+
+An `async def` runs on the loop; a `def` in a thread, or in a child process, as declared.
 
 `@step` reads the function once, at definition: which outputs it wants (by parameter names), which
 types it takes and gives. A step knows nothing of queues. It may run twice; `save` runs once, inside
@@ -8,11 +10,12 @@ the transaction that commits the checkpoint.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import re
 import typing
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, TypeAlias, overload
+from typing import Any, Literal, TypeAlias, overload
 
 import pydantic
 
@@ -20,6 +23,9 @@ from rkyc.errors import DefinitionError, OutputInvalidError, ValidationError
 from rkyc.flow.retry import RetryPolicy, Timeouts
 
 StepFunction: TypeAlias = Callable[..., Awaitable[Any]]
+# As a user writes it: async, or plain.
+AnyFunction: TypeAlias = Callable[..., Any]
+RunIn: TypeAlias = Literal["thread", "process"]
 SaveFunction: TypeAlias = Callable[[Any, Any], Awaitable[None]]
 
 STEP_NAME = re.compile(r"[a-z_][a-z0-9_.-]{0,62}")
@@ -54,6 +60,8 @@ class Step:
     wanted: tuple[Wanted, ...]
     output: Wanted
     task_name: str
+    # The plain function that `fn` calls in a thread or in a child process.
+    blocking: AnyFunction | None = None
 
     def __post_init__(self) -> None:
         if self.concurrency is not None and self.concurrency < 1:
@@ -128,7 +136,7 @@ def check_name(name: str) -> str:
 
 
 @overload
-def step(fn: StepFunction, /) -> Step: ...
+def step(fn: AnyFunction, /) -> Step: ...
 @overload
 def step(
     *,
@@ -143,9 +151,10 @@ def step(
     share: float | None = ...,
     concurrency: int | None = ...,
     task_name: str | None = ...,
-) -> Callable[[StepFunction], Step]: ...
+    run_in: RunIn | None = ...,
+) -> Callable[[AnyFunction], Step]: ...
 def step(
-    fn: StepFunction | None = None,
+    fn: AnyFunction | None = None,
     /,
     *,
     name: str | None = None,
@@ -159,28 +168,32 @@ def step(
     share: float | None = None,
     concurrency: int | None = None,
     task_name: str | None = None,
-) -> Step | Callable[[StepFunction], Step]:
-    """Make a step of an async function `(ctx, input, …) -> output`.
+    run_in: RunIn | None = None,
+) -> Step | Callable[[AnyFunction], Step]:
+    """Make a step of a function `(ctx, input, …) -> output`.
 
     `lane`: run on workers of that lane. `limits`: named resources, bounded together with all
     steps that name them. `concurrency`: at most so many of this step at once in a process.
     `needs`: types that `ctx.use` may ask for. `save(conn, output)`: rows that land exactly once.
     `optional`: a permanent failure degrades the job instead of failing it. `share`: the step's
-    part of the progress bar, in points; equal parts without it.
+    part of the progress bar, in points; equal parts without it. `run_in`: where a plain `def` runs: in a
+    `thread` (the default; it can't be stopped, only left behind) or in a child `process` (it is killed).
 
     Raises:
         DefinitionError: the function can't be a step; says why.
     """
 
-    def make(function: StepFunction) -> Step:
+    def make(function: AnyFunction) -> Step:
         wanted, output = _read_signature(function)
+        _check_place(function, run_in)
         if lane is not None and not LANE_NAME.fullmatch(lane):
             raise DefinitionError(
                 f"lane {lane!r} can't be used: expected lower-case letters, digits, _ . -, at most 63"
             )
+        blocking = None if inspect.iscoroutinefunction(function) else function
         return Step(
             name=check_name(name or function.__name__),
-            fn=function,
+            fn=function if blocking is None else _make_async(blocking, run_in or "thread"),
             retry=retry or RetryPolicy(),
             timeouts=timeouts or Timeouts(),
             lane=lane,
@@ -193,27 +206,54 @@ def step(
             wanted=wanted,
             output=output,
             task_name=task_name or function.__name__,
+            blocking=blocking,
         )
 
     return make(fn) if fn is not None else make
 
 
-def _read_signature(function: StepFunction) -> tuple[tuple[Wanted, ...], Wanted]:
+def _read_signature(function: AnyFunction) -> tuple[tuple[Wanted, ...], Wanted]:
     label = getattr(function, "__qualname__", repr(function))
-    if not inspect.iscoroutinefunction(function):
-        raise DefinitionError(
-            f"step {label} is not `async def`: write it so, and put blocking or CPU-bound work into "
-            "`await ctx.run_in_process(function, …)`"
-        )
     parameters = list(inspect.signature(function).parameters.values())
     if not parameters:
-        raise DefinitionError(f"step {label} takes no ctx: expected `async def {label}(ctx, input, …)`")
+        raise DefinitionError(f"step {label} takes no ctx: expected `{label}(ctx, input, …)`")
     for parameter in parameters:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
             raise DefinitionError(f"step {label} has *{parameter.name}: name each earlier step that it wants")
     hints = typing.get_type_hints(function)
     wanted = tuple(Wanted(p.name, _model_of(hints.get(p.name)), hints.get(p.name)) for p in parameters[1:])
     return wanted, Wanted("return", _model_of(hints.get("return")), hints.get("return"))
+
+
+def _check_place(function: AnyFunction, run_in: str | None) -> None:
+    """Refuse a function that can't run where it is said to."""
+    label = getattr(function, "__qualname__", repr(function))
+    if (
+        not inspect.isfunction(function)
+        or inspect.isgeneratorfunction(function)
+        or inspect.isasyncgenfunction(function)
+    ):
+        raise DefinitionError(
+            f"step {label} is no plain function: expected `async def` or `def`, with a return"
+        )
+    if run_in not in (None, "thread", "process"):
+        raise DefinitionError(f"step {label}: run_in={run_in!r} is not known: expected 'thread' or 'process'")
+    if run_in is not None and inspect.iscoroutinefunction(function):
+        raise DefinitionError(f"step {label} is `async def` and runs on the loop: run_in is for `def` steps")
+    if run_in == "process" and ("<locals>" in label or function.__module__ == "__main__"):
+        raise DefinitionError(
+            f"step {label} can't be found by a child process: define it at the top of a module that can be imported"
+        )
+
+
+def _make_async(function: AnyFunction, run_in: RunIn) -> StepFunction:
+    """Return what the engine awaits in place of a plain function; the context knows how to run it."""
+
+    @functools.wraps(function)
+    async def run(ctx: Any, **arguments: Any) -> Any:
+        return await ctx.run_blocking(function, arguments, run_in)
+
+    return run
 
 
 def _model_of(hint: Any) -> pydantic.TypeAdapter[Any] | None:

@@ -47,12 +47,13 @@ def test_a_model_of_another_class_is_no_valid_output() -> None:
         double.check_output(Other())
 
 
-def test_a_function_that_is_not_async_is_refused() -> None:
+def test_a_plain_function_keeps_its_name_and_its_signature() -> None:
+    @step
     def plain(ctx: Any, input: dict[str, Any]) -> dict[str, Any]:
         return input
 
-    with pytest.raises(DefinitionError, match="not `async def`"):
-        step(plain)  # type: ignore[arg-type]
+    assert (plain.name, plain.task_name, [one.name for one in plain.wanted]) == ("plain", "plain", ["input"])
+    assert plain.blocking is not None
 
 
 async def no_context() -> None: ...
