@@ -163,11 +163,13 @@ class Client:
         *,
         lane: str = "default",
         metadata: dict[str, Any] | None = None,
+        conn: Connection | None = None,
     ) -> list[UUID]:
         """Enqueue many jobs of one pipeline and return their ids in order.
 
         1,000 a statement, on two connections where there are more: the order in which they start is about this one.
-        All inputs are read before the first is written; a lost connection may leave some of them enqueued.
+        All inputs are read before the first is written; a lost connection may leave some of them enqueued. With `conn`
+        all of them are part of the caller's transaction, in their order.
 
         Raises:
             UnknownPipelineError, UnknownLaneError, PayloadTooLargeError
@@ -175,8 +177,13 @@ class Client:
         new = NewJobs(pipeline, lane, metadata=payload.encode(metadata) if metadata else None)
         texts = [_encode_input(one) for one in inputs]
         ids = _new_ids(len(texts))
-        pool = await self.pool()
         starts = iter(range(0, len(ids), GROUP_ROWS_MAX))
+        if conn is not None:
+            for start in starts:
+                end = start + GROUP_ROWS_MAX
+                await self._enqueuer.insert(conn, new, ids[start:end], texts[start:end], tells=start == 0)
+            return ids
+        pool = await self.pool()
 
         async def write() -> None:
             async with pool.connection() as conn:
