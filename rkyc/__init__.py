@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rkyc.flow.graph import chain, chord, group
     from rkyc.flow.pipeline import Pipeline, Registry
     from rkyc.flow.retry import RetryPolicy, Timeouts
+    from rkyc.flow.schedule import Schedule
     from rkyc.flow.step import Step, step
 
 __version__ = "0.1.0"
@@ -30,6 +31,7 @@ __all__ = [
     "RetryPolicy",
     "RetryableException",
     "RkycError",
+    "Schedule",
     "Step",
     "StepContext",
     "Timeouts",
@@ -46,6 +48,7 @@ _HOMES = {
     "rkyc.flow.graph": ("chain", "chord", "group"),
     "rkyc.flow.pipeline": ("Pipeline", "Registry"),
     "rkyc.flow.retry": ("RetryPolicy", "Timeouts"),
+    "rkyc.flow.schedule": ("Schedule",),
     "rkyc.flow.step": ("Step", "step"),
 }
 

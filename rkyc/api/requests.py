@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
+from rkyc.flow.schedule import CatchUp, Overlap
 from rkyc.flow.states import JobState
 
 # Names that go to the database as they are: no control characters.
@@ -35,6 +36,21 @@ class JobRequest(_Request):
     webhook_url: Url | None = None
     metadata: dict[str, Any] | None = None
     budget_usd: float | None = Field(default=None, ge=0, lt=1_000_000)
+
+
+class ScheduleRequest(_Request):
+    """The body of POST /api/v1/schedules; what it means is said at `flow.schedule.Schedule`."""
+
+    name: Name
+    pipeline: Name
+    input: Any = Field(default_factory=dict)
+    cron: Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00]*$")] | None = None
+    interval_s: float | None = None
+    time_zone: Name = "UTC"
+    lane: Name = "default"
+    catch_up: CatchUp = "last"
+    catch_up_max: int = 100
+    overlap: Overlap = "skip"
 
 
 class CancelRequest(_Request):

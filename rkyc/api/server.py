@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from rkyc.api import blobs, jobs, operations, pipelines
+from rkyc.api import blobs, jobs, operations, pipelines, schedules
 from rkyc.api.origin import refuse_foreign_pages
 from rkyc.api.problems import answer_problems
 from rkyc.api.services import SERVICES, Services
@@ -25,7 +25,13 @@ def make_application(services: Services) -> web.Application:
     )
     application[SERVICES] = services
     application.add_routes(
-        [*operations.routes(), *jobs.routes(), *blobs.routes(services.options), *pipelines.routes()]
+        [
+            *operations.routes(),
+            *jobs.routes(),
+            *blobs.routes(services.options),
+            *pipelines.routes(),
+            *schedules.routes(),
+        ]
     )
     application.cleanup_ctx.append(_run_feeds)
     application.on_shutdown.append(_end_streams)

@@ -17,6 +17,7 @@ from uuid import UUID
 
 from rkyc.engine import endings
 from rkyc.engine.enqueuer import GROUP_ROWS_MAX, Enqueuer
+from rkyc.engine.schedules import Schedules
 from rkyc.errors import (
     ConfigError,
     ConflictError,
@@ -48,7 +49,7 @@ class Submitted:
 
 
 class Client:
-    """Jobs, by one pool. `Client(dsn)` opens a pool of its own at the first call; close it with `aclose`.
+    """Jobs and `schedules`, by one pool. `Client(dsn)` opens a pool of its own at the first call; close it with `aclose`.
 
     Raises:
         ConfigError: neither a DSN nor a pool.
@@ -64,6 +65,7 @@ class Client:
         self._owns_pool = pool is None
         self._opening = asyncio.Lock()
         self._enqueuer = Enqueuer(self.pool)
+        self.schedules = Schedules(self.pool)
 
     async def __aenter__(self) -> Client:
         return self

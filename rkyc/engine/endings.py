@@ -15,12 +15,19 @@ from typing import Any, TypeAlias
 from rkyc.flow import payload
 from rkyc.flow.job import Claim
 from rkyc.store.pool import Connection
-from rkyc.store.queue import endings
+from rkyc.store.queue import endings, schedules
 
 # (conn, the job's inner id, completed | failed | cancelled, the time) -> lanes in which tasks became ready.
 EndHook: TypeAlias = Callable[[Connection, int, str, datetime], Awaitable[Sequence[str]]]
 
-HOOKS: dict[str, EndHook] = {}
+
+async def pass_turn(conn: Connection, job_id: int, state: str, now: datetime) -> Sequence[str]:
+    """Start the job of the schedule's next tick that waits for this one."""
+    schedule = await schedules.lock_schedule_of_job(conn, job_id)
+    return [] if schedule is None else await schedules.pass_turn(conn, schedule)
+
+
+HOOKS: dict[str, EndHook] = {"turn": pass_turn}
 
 
 def asks_ending(claim: Claim) -> bool:

@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from rkyc.engine.clock import DatabaseClock
@@ -73,6 +74,7 @@ class Upkeep:
         options: UpkeepOptions,
         is_listening: Callable[[], bool],
         on_suspects: Callable[[], None],
+        on_next_fire: Callable[[datetime | None], None],
     ) -> None:
         self._pool = pool
         self._clock = clock
@@ -87,6 +89,7 @@ class Upkeep:
         self._options = options
         self._is_listening = is_listening
         self._on_suspects = on_suspects
+        self._on_next_fire = on_next_fire
         self._workers = 1
         self._others_run = False
         # Some job of ours ended elsewhere: look which leases are gone.
@@ -129,6 +132,7 @@ class Upkeep:
                 pause_s = 0.0 if lanes else LOCKED_PAUSE_S
             else:
                 pause_s = self._options.poll_s if self._is_listening() else self._options.deaf_poll_s
+        self._on_next_fire(state["next_fire"])
         if state["ready_lanes"]:
             self._dispatcher.wake()
         if state["parked"]:

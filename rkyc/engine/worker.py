@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rkyc.engine.children import ChildProcesses
+from rkyc.engine.client import Client
 from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.commit import Committer
 from rkyc.engine.deadlines import Deadlines
@@ -25,6 +26,8 @@ from rkyc.engine.executor_threads import Threads
 from rkyc.engine.loop import PeriodicLoop, keep_running
 from rkyc.engine.notices import ROUND_S, Notices
 from rkyc.engine.presence import Presence
+from rkyc.engine.scheduler import IDLE_S, Scheduler
+from rkyc.engine.schedules import declare_schedules
 from rkyc.engine.stall import StallWatch
 from rkyc.engine.stream import DROP_S, StreamWriter
 from rkyc.engine.sweeper import SWEEP_S, Sweeper
@@ -126,6 +129,7 @@ class Worker:
         }
         async with self._pool.connection() as conn:
             await pipelines.register_pipelines(conn, self._registry)
+            await declare_schedules(conn, self._registry)
             self.worker_id = await workers.register_worker(conn, **registration)
         self._wire(registration)
         loops = [
@@ -144,6 +148,7 @@ class Worker:
             for loop in loops:
                 loop.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
+            self._scheduler.close()
             await self._children.close()
             await self._upkeep.close()
         await self._say_goodbye()
@@ -209,6 +214,9 @@ class Worker:
             on_notice=self._hear,
             on_return=self._return,
         )
+        self._scheduler = Scheduler(pool=self._pool, clock=self._clock, cancel=Client(pool=self._pool).cancel)
+        self._schedule_loop = PeriodicLoop("schedules", self._scheduler.run_once, interval_s=IDLE_S)
+        self._scheduler.wake = self._schedule_loop.wake
         self._upkeep = Upkeep(
             pool=self._pool,
             clock=self._clock,
@@ -223,6 +231,7 @@ class Worker:
             options=options.upkeep,
             is_listening=lambda: self._presence.is_listening,
             on_suspects=self._on_suspects or self._dispatcher.note_suspects,
+            on_next_fire=self._scheduler.note,
         )
         self._watch_loop = PeriodicLoop("watch", self._upkeep.watch, interval_s=1.0)
         self._beat_loop = PeriodicLoop("beat", self._beat, interval_s=options.upkeep.poll_s)
@@ -245,6 +254,7 @@ class Worker:
             "dispatch": self._dispatch,
             "beat": self._beat_loop.run,
             "watch": self._watch_loop.run,
+            "schedules": self._schedule_loop.run,
             "notices": PeriodicLoop("notices", self._notices.run_once, interval_s=ROUND_S).run,
             "stream": self._streams.run,
             "stream upkeep": PeriodicLoop("stream upkeep", self._streams.drop_old, interval_s=DROP_S).run,

@@ -15,6 +15,7 @@ import pydantic
 
 from rkyc.errors import DefinitionError, UnknownPipelineError, ValidationError
 from rkyc.flow.graph import Chain, Graph, Group, Place, compile_graph
+from rkyc.flow.schedule import Schedule
 from rkyc.flow.step import Step, describe
 
 _NAME = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
@@ -81,12 +82,15 @@ class Pipeline:
 
 
 class Registry:
-    """The pipelines of a process, by name and version."""
+    """The pipelines of a process, by name and version, and the schedules that its code declares."""
 
-    def __init__(self, pipelines: Iterable[Pipeline] = ()) -> None:
+    def __init__(self, pipelines: Iterable[Pipeline] = (), *, schedules: Iterable[Schedule] = ()) -> None:
         self._by_key: dict[tuple[str, int], Pipeline] = {}
+        self._schedules: dict[str, Schedule] = {}
         for pipeline in pipelines:
             self.add(pipeline)
+        for schedule in schedules:
+            self.add_schedule(schedule)
 
     def add(self, pipeline: Pipeline) -> None:
         """Add one.
@@ -101,9 +105,32 @@ class Registry:
             )
         self._by_key[key] = pipeline
 
+    def add_schedule(self, schedule: Schedule) -> None:
+        """Add a schedule; workers make it known when they start.
+
+        Raises:
+            DefinitionError: the name is taken, its pipeline is not here, or the input does not fit.
+        """
+        if schedule.name in self._schedules:
+            raise DefinitionError(f"schedule {schedule.name} is registered twice: give it another name")
+        if all(pipeline.name != schedule.pipeline for pipeline in self):
+            raise DefinitionError(
+                f"schedule {schedule.name}: its pipeline {schedule.pipeline!r} is not in the registry: add it first"
+            )
+        try:
+            self.latest(schedule.pipeline).check_input(schedule.input)
+        except ValidationError as error:
+            raise DefinitionError(f"schedule {schedule.name}: {error}") from error
+        self._schedules[schedule.name] = schedule
+
+    @property
+    def schedules(self) -> list[Schedule]:
+        """The schedules, in the order of their adding."""
+        return list(self._schedules.values())
+
     def merge(self, other: Registry) -> Registry:
-        """Return a registry with the pipelines of both."""
-        return Registry([*self, *other])
+        """Return a registry with the pipelines and schedules of both."""
+        return Registry([*self, *other], schedules=[*self.schedules, *other.schedules])
 
     def get(self, name: str, version: int) -> Pipeline | None:
         """Return the pipeline, or None when this process does not serve it."""

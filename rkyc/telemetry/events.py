@@ -67,6 +67,10 @@ TASK_PROMOTED = "task.promoted"
 TASK_PARKED = "task.parked"
 TASK_EXPIRED = "task.expired"
 
+# Schedules.
+SCHEDULE_FIRED = "schedule.fired"
+SCHEDULE_REFUSED = "schedule.refused"
+
 # The database.
 STORE_MIGRATED = "store.migrated"
 STORE_LOST = "store.lost"

@@ -49,6 +49,15 @@ INSERT INTO rkyc.waiting (kind, wake_key, lane, job_id, step, since)
 INSERT INTO rkyc.waiting (kind, wake_key, lane, job_id, step, since, due_at)
   SELECT 'signal', 'noop@1', 'default', $base + n, 's0', now(), now() - interval '1 hour' FROM generate_series(341, 345) n
   UNION ALL SELECT 'signal', 'noop@1', 'default', $base + 602, 's0', now(), now() + interval '1 hour';
+INSERT INTO rkyc.schedule (name, pipeline, input, lane, interval_s, time_zone, catch_up, catch_up_max, overlap, origin, next_fire, created_at)
+  VALUES ('nightly', 'noop', '{}', 'default', 1, 'UTC', 'all', 100, 'queue', 'code', now() - interval '1 hour', now()),
+         ('paused', 'noop', '{}', 'default', 1, 'UTC', 'all', 100, 'queue', 'code', now(), now());
+UPDATE rkyc.schedule SET paused = name = 'paused';
+INSERT INTO rkyc.schedule_fire (schedule, tick, job_uuid, by_hand, at)
+  SELECT 'nightly', timestamptz '2020-01-01' - make_interval(secs => n - 351), j.uuid, false, now() FROM generate_series(351, 380) n
+  JOIN rkyc.job j ON j.id = $base + n;
+INSERT INTO rkyc.waiting (kind, wake_key, lane, job_id, step, since)
+  SELECT 'turn', 'schedule:nightly', 'default', $base + n, 's0', now() FROM generate_series(351, 355) n;
 INSERT INTO rkyc.branching VALUES ($base + 401, 3);
 INSERT INTO rkyc.join_point VALUES ($base + 401, 'gather', 0, 2);
 INSERT INTO rkyc.event (job_id, seq, type, step, attempt, at) VALUES ($base + 1, 2, 'step.retrying', 's1', 1, now());
@@ -82,14 +91,19 @@ _EXAMPLES: dict[str, Any] = {
     "branches": 0,
     "budget_usd": None,
     "busy": 1,
+    "by_hand": False,
+    "catch_up": "all",
+    "catch_up_max": 100,
     "channel": "rkyc_wake",
     "chars": 1,
     "chunks": 1,
     "corp": None,
     "costs": 0.5,
     "crash_attempts": 0,
+    "cron": None,
     "deadline_s": None,
     "degraded": False,
+    "detail": None,
     "details": None,
     "due_ats": _NOW + dt.timedelta(hours=1),
     "ends": False,
@@ -113,7 +127,9 @@ _EXAMPLES: dict[str, Any] = {
     "host": "h",
     "idempotency_key": None,
     "inputs": '{"n": 1}',
+    "interval_s": 1.0,
     "job_id": BASE + 1,
+    "job_uuid": UUID(f"{BASE + 201:012x}70008000{201:012x}"),
     "job_ids": [BASE + n for n in range(1, ROWS + 1)],
     "input": "{}",
     "join_branch": 0,
@@ -126,6 +142,8 @@ _EXAMPLES: dict[str, Any] = {
     "kind": "signal",
     "kinds": "no_worker",
     "lane": "default",
+    "last_error": None,
+    "last_fire": None,
     "lanes": "default",
     "limit": 50,
     "limit_ms": "5000",
@@ -139,12 +157,14 @@ _EXAMPLES: dict[str, Any] = {
     "mss": 1,
     "name": "noop",
     "names": "ask",
+    "next_fire": _NOW,
     "next_steps": "s2",
     "notice": "chunks",
     "now": _NOW,
     "numbers": 7,
     "open_tasks": _TASK,
     "output": '{"x": 1}',
+    "overlap": "queue",
     "outputs": '{"x": 1}',
     "payloads": "default",
     "pid": 1,
@@ -155,6 +175,7 @@ _EXAMPLES: dict[str, Any] = {
     "request_sha256": b"",
     "restart_grace_s": 12.0,
     "run_at": None,
+    "schedule": "nightly",
     "seq": 3,
     "seqs": 3,
     "since": None,
@@ -168,6 +189,8 @@ _EXAMPLES: dict[str, Any] = {
     "steps": "s1",
     "task_name": None,
     "tells": True,
+    "tick": dt.datetime(2020, 1, 1, tzinfo=dt.UTC),
+    "time_zone": "UTC",
     "texts": "t",
     "tokens_ins": 1,
     "traits": None,
@@ -184,23 +207,34 @@ _EXAMPLES: dict[str, Any] = {
 }
 _EXAMPLES_OF: dict[str, dict[str, Any]] = {
     "arrive_tasks": {"job_id": BASE + 401, "branch": 1, "fence": BASE + 401, "step": "m"},
+    "add_schedule": {"name": "other"},
     "cancel_branched": {"job_id": BASE + 401},
     "cancel_chain": {"fences": [BASE + 1]},
     "drop_branching": {"job_id": BASE + 401},
+    "declare_schedule": {"name": "nightly"},
+    "drop_old_fires": {"before": _NOW},
     "drop_streams": {"before": _NOW},
     "find_checkpoint": {"steps": "s0"},
     "find_chunks": {"numbers": 1},
     "find_ends": {key: [BASE + n for n in range(501, 501 + ROWS)] for key in ("job_ids", "fences")},
+    "hold_for_turn": {"since": _NOW},
     "is_finished": {"job_id": BASE + 501},
     "list_executions": {"since": _NOW - dt.timedelta(hours=1)},
     "lock_branching": {"job_id": BASE + 401},
     "lock_branching_row": {"job_id": BASE + 401},
+    "lock_schedule": {"name": "nightly"},
+    "pass_turn": {"wake_key": "schedule:nightly"},
+    "pause_schedule": {"name": "nightly"},
     "read_end": {"uuid": UUID(f"{BASE + 501:012x}70008000{501:012x}")},
     "read_events": {"since": 0},
     "reclaim_tasks": {"job_ids": [BASE + n for n in range(81, 81 + ROWS)]},
+    "remove_schedule": {"name": "nightly"},
+    "resume_schedule": {"name": "paused"},
+    "advance_schedule": {"name": "nightly"},
     "register_worker": {"version": "0"},
     "restore_worker": {"version": "0", "worker_id": 7},
     "retry_job": {"job_id": BASE + 501},
+    "take_tick": {"tick": _NOW},
     "take_idempotency_key": {"key": "new"},
 }
 
