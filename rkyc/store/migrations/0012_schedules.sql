@@ -1,4 +1,4 @@
--- Schedules: jobs by the clock. It only creates tables and a view.
+-- Schedules: jobs by the clock. It only creates tables and a view: no lock on anything that exists.
 
 CREATE TABLE rkyc.schedule (
   name text PRIMARY KEY CHECK (name ~ '^[a-z][a-z0-9_.-]{0,62}$'),
