@@ -14,7 +14,7 @@ from rkyc.api.requests import CancelRequest, EmptyRequest, JobRequest, JobsQuery
 from rkyc.api.services import SERVICES, Services
 from rkyc.api.sse import stream_events
 from rkyc.api.tokens import stream_tokens
-from rkyc.api.wire import embed, read_body, read_job_id, read_query, respond
+from rkyc.api.wire import embed, name_actor, read_body, read_job_id, read_query, respond
 from rkyc.engine.client import Submitted
 from rkyc.errors import ConflictError, UnknownPipelineError
 from rkyc.flow.states import JobState
@@ -125,17 +125,17 @@ async def cancel_job(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     job_id = read_job_id(request)
     asked = await read_body(request, CancelRequest, may_be_empty=True)
-    return respond(await cancel(services, job_id, asked.reason))
+    return respond(await cancel(services, job_id, asked.reason, by=name_actor(request)))
 
 
-async def cancel(services: Services, job_id: UUID, reason: str | None = None) -> dict[str, Any]:
+async def cancel(services: Services, job_id: UUID, reason: str | None = None, *, by: str) -> dict[str, Any]:
     """Cancel a job and return the body of the answer.
 
     Raises:
         NotFoundError
         ConflictError: it completed or failed before.
     """
-    if not await services.client.cancel(job_id, reason):
+    if not await services.client.cancel(job_id, reason, by=by):
         status = (await services.client.get(job_id))["status"]
         if status != JobState.CANCELLED:
             raise ConflictError(f"job {job_id} is {status}: only a job that has not ended can be cancelled")
@@ -146,7 +146,7 @@ async def retry_job(request: web.Request) -> web.Response:
     """Start a failed or cancelled job again where it was."""
     job_id = read_job_id(request)
     await read_body(request, EmptyRequest, may_be_empty=True)
-    await request.app[SERVICES].client.retry(job_id)
+    await request.app[SERVICES].client.retry(job_id, by=name_actor(request))
     return respond(
         {"job_id": job_id, "status": "pending", "links": links_of(job_id)},
         status=202,

@@ -70,10 +70,11 @@ async def show_metrics(request: web.Request) -> web.Response:
     try:
         async with asyncio.timeout(_PROBE_S), services.pool.connection() as conn:
             lanes = await depths.measure_lanes(conn)
-            dead = await depths.list_dead_letters(conn)
+            dead = await depths.list_dead_queues(conn)
         services.metrics.set_queue(
             (LaneDepth(row["lane"], row["ready"], row["oldest_seconds"]) for row in lanes),
             {row["queue"]: row["dead"] for row in dead},
+            {row["archive_queue"]: row["archived"] for row in dead},
         )
     except _STORE_ERRORS:
         services.metrics.set_queue((), {})
@@ -91,5 +92,5 @@ async def show_queues(request: web.Request) -> web.Response:
     """Show how much waits by lane and pipeline, and the dead letters."""
     async with request.app[SERVICES].pool.connection() as conn:
         queues = await depths.list_queues(conn)
-        dead = await depths.list_dead_letters(conn)
+        dead = await depths.list_dead_queues(conn)
     return respond({"queues": [dict(row) for row in queues], "dead_letters": [dict(row) for row in dead]})

@@ -20,11 +20,13 @@ _SECONDS_MAX = 315_360_000
 _LIST_MAX = 1000
 
 
-class _Request(BaseModel):
+class Request(BaseModel):
+    """What all bodies and queries have in common."""
+
     model_config = ConfigDict(extra="forbid")
 
 
-class JobRequest(_Request):
+class JobRequest(Request):
     """The body of POST /api/v1/jobs."""
 
     pipeline: Name
@@ -38,7 +40,7 @@ class JobRequest(_Request):
     budget_usd: float | None = Field(default=None, ge=0, lt=1_000_000)
 
 
-class ScheduleRequest(_Request):
+class ScheduleRequest(Request):
     """The body of POST /api/v1/schedules; what it means is said at `flow.schedule.Schedule`."""
 
     name: Name
@@ -53,23 +55,23 @@ class ScheduleRequest(_Request):
     overlap: Overlap = "skip"
 
 
-class CancelRequest(_Request):
+class CancelRequest(Request):
     """The body of POST …/cancel; none is needed."""
 
     reason: Reason | None = None
 
 
-class EmptyRequest(_Request):
+class EmptyRequest(Request):
     """A body that may only be `{}`, or missing."""
 
 
-class StartQuery(_Request):
+class StartQuery(Request):
     """The query of POST /api/v1/pipelines/{pipeline}, whose body is the input itself."""
 
     lane: Name = "default"
 
 
-class JobsQuery(_Request):
+class JobsQuery(Request):
     """The query of GET /api/v1/jobs; `before` is the last id of the page before."""
 
     status: JobState | None = None
@@ -80,7 +82,7 @@ class JobsQuery(_Request):
     limit: int = Field(default=50, ge=1, le=_LIST_MAX)
 
 
-class HistoryQuery(_Request):
+class HistoryQuery(Request):
     """The query of GET /api/v1/pipelines/history; `status` in its words or in ours."""
 
     hours: float = Field(default=1, gt=0, le=87_600)
@@ -89,7 +91,7 @@ class HistoryQuery(_Request):
     task_name: Name | None = None
 
 
-class ReportQuery(_Request):
+class ReportQuery(Request):
     """The query of GET …/report."""
 
     format: Literal["html", "md", "json"] = "html"

@@ -84,6 +84,11 @@ def read_job_id(request: web.Request) -> UUID:
         raise Problem(400, "ID_MALFORMED", error.message) from error
 
 
+def name_actor(request: web.Request) -> str:
+    """Return who acts, for the audit trail: where the request came from."""
+    return f"api:{request.remote or 'unknown'}"
+
+
 def respond(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
     """Answer with JSON."""
     return web.Response(

@@ -13,7 +13,7 @@ from rkyc.cli.follow import choose_view, describe_step, follow_job
 from rkyc.cli.options import DsnOption, JsonOption, make_program
 from rkyc.cli.output import decode_row, one_line, print_json, print_table, say, show
 from rkyc.cli.program import EXIT_FAILED
-from rkyc.cli.session import open_store, run_async
+from rkyc.cli.session import name_actor, open_store, run_async
 from rkyc.store.pool import Record
 
 _LIST_COLUMNS = ("job_id", "pipeline", "status", "wait_reason", "pipeline_step", "progress_pct", "created_at")
@@ -108,7 +108,7 @@ def cancel(
 
     async def act() -> tuple[bool, Record]:
         async with open_store(dsn) as app:
-            return await app.client.cancel(job_id, reason), await app.client.get(job_id)
+            return await app.client.cancel(job_id, reason, by=name_actor()), await app.client.get(job_id)
 
     is_cancelled, job = run_async(act())
     if json:
@@ -123,7 +123,7 @@ def retry(job_id: JobArgument, json: JsonOption = False, dsn: DsnOption = None) 
 
     async def act() -> Record:
         async with open_store(dsn) as app:
-            await app.client.retry(job_id)
+            await app.client.retry(job_id, by=name_actor())
             return await app.client.get(job_id)
 
     job = run_async(act())

@@ -29,6 +29,8 @@ OUTLINES = (
     Outline("submit", "rkyc.cli.submit", "Enqueue a job and print its id."),
     Outline("jobs", "rkyc.cli.jobs", "List, show, watch, cancel and retry jobs."),
     Outline("schedules", "rkyc.cli.schedules", "Jobs by the clock: list, add, run, pause, resume, remove."),
+    Outline("dlq", "rkyc.cli.dlq", "List, show, requeue and discard dead letters."),
+    Outline("audit", "rkyc.cli.audit", "List what people did, newest first."),
     Outline("workers", "rkyc.cli.workers", "List the processes that run jobs."),
     Outline("graph", "rkyc.cli.graph", "Draw the steps of a pipeline."),
     Outline("sql", "rkyc.cli.sql", "Ask the database: one statement, or a loop of them."),

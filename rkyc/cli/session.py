@@ -6,7 +6,9 @@ The command line hands the environment to `load_settings` and reads none of it i
 from __future__ import annotations
 
 import asyncio
+import getpass
 import os
+import socket
 import sys
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -74,6 +76,15 @@ async def announce(app: App) -> None:
     """Make the pipelines of the app's registry known to the database, so that they can be enqueued."""
     async with app.pool.connection() as conn:
         await register_pipelines(conn, app.registry)
+
+
+def name_actor() -> str:
+    """Return who acts, for the audit trail: the account that runs the command, and its machine."""
+    try:
+        account = getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        account = "unknown"
+    return f"cli:{account}@{socket.gethostname()}"
 
 
 def hide_password(dsn: str) -> str:

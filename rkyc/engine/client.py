@@ -16,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from rkyc.engine import endings
+from rkyc.engine.dead_letters import DeadLetters
 from rkyc.engine.enqueuer import GROUP_ROWS_MAX, Enqueuer
 from rkyc.engine.schedules import Schedules
 from rkyc.errors import (
@@ -32,7 +33,7 @@ from rkyc.errors import (
 from rkyc.flow import payload
 from rkyc.flow.ids import RANDOM_BYTES, make_uuid7
 from rkyc.store.pool import Connection, Pool, Record
-from rkyc.store.queue import commits, jobs, listing
+from rkyc.store.queue import audit, commits, dead_letters, jobs, listing
 from rkyc.store.queue.jobs import NewJobs
 
 INPUT_BYTES_MAX = 16_000_000
@@ -66,6 +67,7 @@ class Client:
         self._opening = asyncio.Lock()
         self._enqueuer = Enqueuer(self.pool)
         self.schedules = Schedules(self.pool)
+        self.dead_letters = DeadLetters(self.pool)
 
     async def __aenter__(self) -> Client:
         return self
@@ -251,8 +253,8 @@ class Client:
             {"error_code": end["error_code"], "status": end["state"]},
         )
 
-    async def cancel(self, job_id: UUID, reason: str | None = None) -> bool:
-        """Cancel a job: its status changes at once; False when it had ended before.
+    async def cancel(self, job_id: UUID, reason: str | None = None, *, by: str = "client") -> bool:
+        """Cancel a job: its status changes at once; False when it had ended before. `by` stands in the audit trail.
 
         Raises:
             NotFoundError
@@ -268,7 +270,7 @@ class Client:
         )
         for _ in range(CANCEL_TRIES):
             try:
-                if await self._try_cancel(pool, job["id"], reason):
+                if await self._try_cancel(pool, job["id"], job_id, reason, by):
                     break
                 async with pool.connection() as conn:
                     if await jobs.is_finished(conn, job["id"]) is not None:
@@ -287,39 +289,49 @@ class Client:
             await jobs.notify(conn, jobs.PROGRESS_CHANNEL, [hint])
         return True
 
-    async def _try_cancel(self, pool: Pool, job_id: int, reason: str | None) -> bool:
+    async def _try_cancel(self, pool: Pool, number: int, job_id: UUID, reason: str | None, by: str) -> bool:
         async with pool.transaction() as conn:
-            # Each in its own statement: the sweep must see what committed while this waited for the locks.
-            leases = await commits.lock_leases(conn, job_id)
-            if not await jobs.lock_branching_row(conn, job_id):
-                fences = [fence for _, fence in leases]
-                ended = await jobs.cancel_chain(conn, job_id=job_id, fences=fences, reason=reason)
-            else:
-                swept = await commits.sweep_tasks(conn, job_id)
-                if swept is None:
-                    raise DatabaseConnectionError(f"job {job_id}: a branch is about to commit")
-                open_tasks = payload.encode(swept)
-                ended = await jobs.cancel_branched(conn, job_id=job_id, open_tasks=open_tasks, reason=reason)
-            if ended:
-                await endings.end_job(conn, job_id, "cancelled")
-            return ended
+            is_cancelled = await self._cancel_tasks(conn, number, reason)
+            if is_cancelled:
+                await endings.end_job(conn, number, "cancelled")
+                details = payload.encode({"reason": reason}) if reason else None
+                await audit.write_entry(
+                    conn, who=by, action="job.cancel", kind="job", object=str(job_id), details=details
+                )
+            return is_cancelled
 
-    async def retry(self, job_id: UUID) -> None:
+    async def _cancel_tasks(self, conn: Connection, job_id: int, reason: str | None) -> bool:
+        # Each in its own statement: the sweep must see what committed while this waited for the locks.
+        leases = await commits.lock_leases(conn, job_id)
+        if not await jobs.lock_branching_row(conn, job_id):
+            fences = [fence for _, fence in leases]
+            return await jobs.cancel_chain(conn, job_id=job_id, fences=fences, reason=reason)
+        swept = await commits.sweep_tasks(conn, job_id)
+        if swept is None:
+            raise DatabaseConnectionError(f"job {job_id}: a branch is about to commit")
+        return await jobs.cancel_branched(
+            conn, job_id=job_id, open_tasks=payload.encode(swept), reason=reason
+        )
+
+    async def retry(self, job_id: UUID, *, by: str = "client") -> None:
         """Start a failed or cancelled job again at the steps that were left; completed steps keep their outputs.
 
         Raises:
             NotFoundError, ConflictError: it is not failed or cancelled.
         """
         pool = await self.pool()
-        async with pool.connection() as conn:
+        async with pool.transaction() as conn:
             job = await jobs.find_job(conn, job_id)
             if job is None:
                 raise NotFoundError(f"no job {job_id}: `rkyc jobs list` shows those that are kept")
+            await dead_letters.lock_of_job(conn, job["id"])
             lanes = await jobs.retry_job(conn, job_id=job["id"])
             if not lanes:
                 raise ConflictError(
                     f"job {job_id} is neither failed nor cancelled: only such a job can be started again"
                 )
+            await audit.write_entry(conn, who=by, action="job.retry", kind="job", object=str(job_id))
+        async with pool.connection() as conn:
             await jobs.notify(conn, jobs.WAKE_CHANNEL, sorted(set(lanes)))
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any
 
 from rkyc.engine import endings
@@ -18,6 +19,7 @@ from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.flusher import Flusher
 from rkyc.errors import DatabaseConnectionError, LeaseLostError, StepTimeoutError, StoreError
 from rkyc.flow import payload
+from rkyc.flow.fingerprint import fingerprint_of
 from rkyc.flow.job import Claim
 from rkyc.flow.outcome import (
     Advance,
@@ -32,7 +34,7 @@ from rkyc.flow.outcome import (
     Wait,
 )
 from rkyc.store.pool import Connection, Pool, refuse_data_errors, translate_errors
-from rkyc.store.queue import commits
+from rkyc.store.queue import commits, dead_letters
 from rkyc.telemetry import events
 from rkyc.telemetry.logs import get_logger
 
@@ -182,6 +184,7 @@ class Committer:
                         worker_id=worker_id,
                         now=now,
                     )
+                    await _bury(conn, outcome, now)
                     await endings.end_job(conn, claim.job_id, "failed")
 
     async def _learn_fate(self, outcome: Advance | Finish | Fork | Arrive | Fail | Retry) -> bool | None:
@@ -217,6 +220,22 @@ class _SaveFailed(Exception):
 
 class _Blocked(Exception):
     """Another branch is about to commit: let it, and come again."""
+
+
+async def _bury(conn: Connection, outcome: Fail, now: datetime) -> None:
+    """Leave the dead letter of a job that has just failed."""
+    await dead_letters.bury_job(
+        conn,
+        job_id=outcome.claim.job_id,
+        lane=outcome.claim.lane,
+        step=outcome.step,
+        reason=outcome.reason,
+        error_code=outcome.error_code,
+        error_class=outcome.error_class,
+        error_message=outcome.error_message,
+        fingerprint=fingerprint_of(outcome.step, outcome.error_code, outcome.error_message),
+        now=now,
+    )
 
 
 async def _lock(conn: Connection, claim: Claim, *, of_all: bool) -> bool:

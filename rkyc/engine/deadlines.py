@@ -6,14 +6,17 @@ process looks; who comes second finds nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from rkyc.engine import endings
 from rkyc.engine.clock import DatabaseClock
-from rkyc.errors import DatabaseConnectionError
+from rkyc.errors import DatabaseConnectionError, DeadlineExceededError
 from rkyc.flow import payload
-from rkyc.store.pool import Pool, Record
-from rkyc.store.queue import commits, deadlines, jobs
+from rkyc.flow.fingerprint import fingerprint_of
+from rkyc.store.pool import Connection, Pool, Record
+from rkyc.store.queue import commits, dead_letters, deadlines, jobs
 from rkyc.telemetry import events
 from rkyc.telemetry.logs import get_logger
 from rkyc.telemetry.metrics import Metrics
@@ -59,15 +62,38 @@ class Deadlines:
                 swept = await commits.sweep_tasks(conn, job["id"])
                 if swept is None:
                     raise DatabaseConnectionError(f"job {job['uuid']}: a task is about to commit")
-                is_ended = await deadlines.expire_job(
-                    conn,
-                    job["id"],
-                    open_tasks=payload.encode(swept),
-                    message="the job's deadline passed while it waited",
-                )
+                is_ended = await _expire(conn, job["id"], swept)
                 if is_ended:
                     await endings.end_job(conn, job["id"], "failed")
                 return is_ended
         except DatabaseConnectionError:
             # The next look finds it again, if it is still there.
             return False
+
+
+async def _expire(conn: Connection, job_id: int, swept: Sequence[dict[str, Any]]) -> bool:
+    """Write the end of a job whose tasks were swept, and its dead letter."""
+    code, message = DeadlineExceededError.error_code, "the job's deadline passed while it waited"
+    ended = await deadlines.expire_job(
+        conn,
+        job_id,
+        open_tasks=payload.encode(swept),
+        error_code=code,
+        error_class="permanent",
+        message=message,
+    )
+    first = min(swept, key=lambda task: task["branch"], default=None)
+    if ended and first is not None:
+        await dead_letters.bury_job(
+            conn,
+            job_id=job_id,
+            lane=first["lane"],
+            step=first["step"],
+            reason="ttl_expired",
+            error_code=code,
+            error_class="permanent",
+            error_message=message,
+            fingerprint=fingerprint_of(first["step"], code, message),
+            now=None,
+        )
+    return ended

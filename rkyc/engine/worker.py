@@ -15,11 +15,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rkyc.engine import housekeeping
 from rkyc.engine.children import ChildProcesses
 from rkyc.engine.client import Client
 from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.commit import Committer
-from rkyc.engine.deadlines import Deadlines
 from rkyc.engine.dispatcher import Dispatcher
 from rkyc.engine.executor import Executor
 from rkyc.engine.executor_threads import Threads
@@ -259,17 +259,22 @@ class Worker:
             "stream": self._streams.run,
             "stream upkeep": PeriodicLoop("stream upkeep", self._streams.drop_old, interval_s=DROP_S).run,
             "sweep": PeriodicLoop("sweep", Sweeper(self._executor).run_once, interval_s=SWEEP_S).run,
-            "deadlines": PeriodicLoop(
-                "deadlines",
-                Deadlines(pool=self._pool, clock=self._clock, metrics=self._metrics).run_once,
-                interval_s=3 * self._options.upkeep.poll_s,
-            ).run,
+            **{name: loop.run for name, loop in self._housekeeping().items()},
             "stall": StallWatch(
                 metrics=self._metrics,
                 blocked_after_s=self._options.blocked_after_s,
                 name_task=self._executor.describe_task,
             ).run,
         }
+
+    def _housekeeping(self) -> dict[str, PeriodicLoop]:
+        return housekeeping.make_loops(
+            pool=self._pool,
+            clock=self._clock,
+            notices=self._notices,
+            metrics=self._metrics,
+            poll_s=self._options.upkeep.poll_s,
+        )
 
     async def _beat(self) -> float:
         pause_s = await self._upkeep.beat()

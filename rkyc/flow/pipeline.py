@@ -15,6 +15,7 @@ import pydantic
 
 from rkyc.errors import DefinitionError, UnknownPipelineError, ValidationError
 from rkyc.flow.graph import Chain, Graph, Group, Place, compile_graph
+from rkyc.flow.lane import LanePolicy
 from rkyc.flow.schedule import Schedule
 from rkyc.flow.step import Step, describe
 
@@ -82,11 +83,18 @@ class Pipeline:
 
 
 class Registry:
-    """The pipelines of a process, by name and version, and the schedules that its code declares."""
+    """The pipelines of a process, the schedules that its code declares, and the policies of lanes."""
 
-    def __init__(self, pipelines: Iterable[Pipeline] = (), *, schedules: Iterable[Schedule] = ()) -> None:
+    def __init__(
+        self,
+        pipelines: Iterable[Pipeline] = (),
+        policies: Iterable[LanePolicy] = (),
+        *,
+        schedules: Iterable[Schedule] = (),
+    ) -> None:
         self._by_key: dict[tuple[str, int], Pipeline] = {}
         self._schedules: dict[str, Schedule] = {}
+        self.policies = {policy.lane: policy for policy in policies}
         for pipeline in pipelines:
             self.add(pipeline)
         for schedule in schedules:
@@ -129,8 +137,9 @@ class Registry:
         return list(self._schedules.values())
 
     def merge(self, other: Registry) -> Registry:
-        """Return a registry with the pipelines and schedules of both."""
-        return Registry([*self, *other], schedules=[*self.schedules, *other.schedules])
+        """Return a registry with what both have."""
+        policies = [*self.policies.values(), *other.policies.values()]
+        return Registry([*self, *other], policies, schedules=[*self.schedules, *other.schedules])
 
     def get(self, name: str, version: int) -> Pipeline | None:
         """Return the pipeline, or None when this process does not serve it."""
@@ -153,7 +162,7 @@ class Registry:
     @property
     def lanes(self) -> list[str]:
         """The three standard lanes, then those that steps declare."""
-        declared = set().union(*(pipeline.lanes for pipeline in self)) - set(STANDARD_LANES)
+        declared = set(self.policies).union(*(pipeline.lanes for pipeline in self)) - set(STANDARD_LANES)
         return [*STANDARD_LANES, *sorted(declared)]
 
     def __iter__(self) -> Iterator[Pipeline]:

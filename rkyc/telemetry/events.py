@@ -71,6 +71,10 @@ TASK_EXPIRED = "task.expired"
 SCHEDULE_FIRED = "schedule.fired"
 SCHEDULE_REFUSED = "schedule.refused"
 
+# What became of jobs that failed.
+DEAD_LETTERS_REDRIVEN = "dead_letters.redriven"
+DEAD_LETTERS_DROPPED = "dead_letters.dropped"
+
 # The database.
 STORE_MIGRATED = "store.migrated"
 STORE_LOST = "store.lost"

@@ -124,6 +124,9 @@ class Metrics:
             "queue_oldest_seconds", "Age of the oldest task that could run", "lane"
         )
         self._dlq_depth = self._gauge("dlq_depth", "Dead letters that nobody has looked after", "queue")
+        self._archive_depth = self._gauge("archive_depth", "Dead letters that are in an archive", "queue")
+        self._redriven = self._counter("dlq_reprocessed", "Dead letters started again by policy", "queue")
+        self._dropped = self._counter("dlq_expired", "Dead letters dropped after they were kept", "queue")
         self._llm_tokens = self._counter(
             "llm_tokens", "Tokens sent to and got from models", "model", "direction"
         )
@@ -150,6 +153,12 @@ class Metrics:
 
     def recovered(self, count: int) -> None:
         self._recovered[()].inc(count)
+
+    def redriven(self, queue: str, count: int) -> None:
+        self._redriven[(queue,)].inc(count)
+
+    def dead_letters_dropped(self, queue: str, count: int) -> None:
+        self._dropped[(queue,)].inc(count)
 
     def group_committed(self, rows: int) -> None:
         self._group_rows[()].observe(rows)
@@ -183,9 +192,14 @@ class Metrics:
     def signals_dropped(self, reason: str, count: int = 1) -> None:
         self._signals_dropped[(reason,)].inc(count)
 
-    def set_queue(self, lanes: Iterable[LaneDepth], dead_letters: dict[str, int]) -> None:
+    def set_queue(
+        self,
+        lanes: Iterable[LaneDepth],
+        dead_letters: dict[str, int],
+        archived: dict[str, int] | None = None,
+    ) -> None:
         """Replace what the database said about its queues; lanes that are gone vanish."""
-        for gauge in (self._queue_depth, self._queue_oldest, self._dlq_depth):
+        for gauge in (self._queue_depth, self._queue_oldest, self._dlq_depth, self._archive_depth):
             gauge.metric.clear()
             gauge.clear()
         for lane in lanes:
@@ -193,6 +207,8 @@ class Metrics:
             self._queue_oldest[(lane.lane,)].set(lane.oldest_seconds)
         for queue, count in dead_letters.items():
             self._dlq_depth[(queue,)].set(count)
+        for queue, count in (archived or {}).items():
+            self._archive_depth[(queue,)].set(count)
 
     def render(self) -> bytes:
         """Return the text that a scrape gets; its type is `CONTENT_TYPE`."""

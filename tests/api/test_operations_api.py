@@ -79,12 +79,19 @@ async def test_metrics_count_what_could_run(dsn: str) -> None:
 
 
 async def test_dead_letters_are_counted(web: Web, tmp_path: Path) -> None:
-    job_id = await web.submit("failing", {"ledger": str(tmp_path / "l"), "job": 1, "permanent": True})
-    await wait_status(web.app.pool, UUID(job_id), "failed")
+    for more in ({"permanent": True}, {"failures": 9}):
+        job_id = await web.submit("failing", {"ledger": str(tmp_path / "l"), "job": 1, **more})
+        await wait_status(web.app.pool, UUID(job_id), "failed")
     _, queues = await web.get("/api/v1/queues")
-    assert [(one["queue"], one["dead"]) for one in queues["dead_letters"]] == [("dlq.default", 1)]
+    assert [(one["queue"], one["dead"], one["archived"]) for one in queues["dead_letters"]] == [
+        ("dlq.default", 1, 1),
+        ("dlq.high", 0, 0),
+        ("dlq.low", 0, 0),
+    ]
     async with web.session.get("/metrics") as response:
-        assert 'dlq_depth{queue="dlq.default"} 1.0' in await response.text()
+        text = await response.text()
+    assert 'dlq_depth{queue="dlq.default"} 1.0' in text and 'dlq_depth{queue="dlq.low"} 0.0' in text
+    assert 'archive_depth{queue="archive.default"} 1.0' in text
 
 
 async def test_workers_are_listed(web: Web) -> None:

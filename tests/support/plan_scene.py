@@ -63,8 +63,11 @@ INSERT INTO rkyc.join_point VALUES ($base + 401, 'gather', 0, 2);
 INSERT INTO rkyc.event (job_id, seq, type, step, attempt, at) VALUES ($base + 1, 2, 'step.retrying', 's1', 1, now());
 INSERT INTO rkyc.history (job_id, state, seq, step, fence, worker_id, open_tasks, finished_at, error_code)
   SELECT $base + n, 'failed', 1, 's1', $base + n, 1, '$task', now(), 'PERMANENT' FROM generate_series(501, 510) n;
-INSERT INTO rkyc.dead_letter (queue, job_id, step, reason, error_code, at)
-  SELECT 'dlq.default', $base + n, 's1', 'task_failed', 'PERMANENT', now() FROM generate_series(501, 510) n;
+INSERT INTO rkyc.dead_letter (id, queue, job_id, step, reason, error_code, at, first_at, expires_at) OVERRIDING SYSTEM VALUE
+  SELECT $base + n, 'dlq.default', $base + n, 's1', 'task_failed', 'PERMANENT', now() - interval '1 hour', now(),
+    now() - interval '1 day'
+  FROM generate_series(501, 510) n;
+UPDATE rkyc.lane SET redrive_every_s = 300, redrive_at = now() - interval '1 day' WHERE name = 'default';
 INSERT INTO rkyc.journal (job_id, step, branch, name, answer, ms, worker_id, at)
   SELECT $base + n, 's1', 0, 'asked', '1', 1, 1, now() FROM generate_series(1, 20) n;
 INSERT INTO rkyc.stream VALUES ($base + 1, 1, 2);
@@ -78,7 +81,10 @@ SELECT setval('rkyc.ready_seq', $base + 1000), setval(pg_get_serial_sequence('rk
 
 # By the parameter's name; where it is an array, a single value stands for all its rows.
 _EXAMPLES: dict[str, Any] = {
+    "action": "job.cancel",
     "afters": 0,
+    "at_most": 10,
+    "at_mosts": 10,
     "after": 0,
     "all": False,
     "alone_crashes": 0,
@@ -115,8 +121,10 @@ _EXAMPLES: dict[str, Any] = {
     "error_message": "no",
     "error_messages": "busy",
     "events": 1,
+    "everys": 60.0,
     "fence": BASE + 1,
     "fences": [BASE + n for n in range(1, ROWS + 1)],
+    "fingerprint": "0123456789ab",
     "first_lane": None,
     "first_step": "s0",
     "for_suspects": False,
@@ -125,7 +133,9 @@ _EXAMPLES: dict[str, Any] = {
     "graph": '{"steps": []}',
     "has_presence": False,
     "host": "h",
+    "id": BASE + 501,
     "idempotency_key": None,
+    "ids": [BASE + n for n in range(501, 501 + ROWS)],
     "inputs": '{"n": 1}',
     "interval_s": 1.0,
     "job_id": BASE + 1,
@@ -162,6 +172,7 @@ _EXAMPLES: dict[str, Any] = {
     "notice": "chunks",
     "now": _NOW,
     "numbers": 7,
+    "object": "it",
     "open_tasks": _TASK,
     "output": '{"x": 1}',
     "overlap": "queue",
@@ -192,9 +203,11 @@ _EXAMPLES: dict[str, Any] = {
     "tick": dt.datetime(2020, 1, 1, tzinfo=dt.UTC),
     "time_zone": "UTC",
     "texts": "t",
+    "times": 3,
     "tokens_ins": 1,
     "traits": None,
     "tokens_outs": 1,
+    "ttls": 3600.0,
     "uuid": UUID(f"{BASE + 1:012x}70008000{1:012x}"),
     "uuids": [UUID(int=n) for n in range(1, ROWS + 1)],
     "version": 1,
@@ -202,6 +215,7 @@ _EXAMPLES: dict[str, Any] = {
     "wake_keys": "noop@1",
     "warnings": None,
     "webhook_url": None,
+    "who": "tester",
     "worker_id": 1,
     "worker_ids": 2,
 }
@@ -216,6 +230,9 @@ _EXAMPLES_OF: dict[str, dict[str, Any]] = {
     "drop_streams": {"before": _NOW},
     "find_checkpoint": {"steps": "s0"},
     "find_chunks": {"numbers": 1},
+    "bury_job": {"job_id": BASE + 501},
+    "lock_of_job": {"job_id": BASE + 501},
+    "find_of_job": {"uuid": UUID(f"{BASE + 501:012x}70008000{501:012x}")},
     "find_ends": {key: [BASE + n for n in range(501, 501 + ROWS)] for key in ("job_ids", "fences")},
     "hold_for_turn": {"since": _NOW},
     "is_finished": {"job_id": BASE + 501},
@@ -231,6 +248,7 @@ _EXAMPLES_OF: dict[str, dict[str, Any]] = {
     "remove_schedule": {"name": "nightly"},
     "resume_schedule": {"name": "paused"},
     "advance_schedule": {"name": "nightly"},
+    "register_policies": {"kept_days": 7.0},
     "register_worker": {"version": "0"},
     "restore_worker": {"version": "0", "worker_id": 7},
     "retry_job": {"job_id": BASE + 501},

@@ -14,6 +14,7 @@ from typing import Any
 
 from rkyc.errors import PermanentException, RetryableException
 from rkyc.flow.graph import chain, chord, group
+from rkyc.flow.lane import LanePolicy
 from rkyc.flow.pipeline import Pipeline, Registry
 from rkyc.flow.retry import RetryPolicy, Timeouts
 from rkyc.flow.step import step
@@ -126,6 +127,16 @@ async def gather(ctx: Any, input: dict[str, Any], job: dict[str, Any]) -> dict[s
     return {"inputs": sorted(input)}
 
 
+@step(retry=RetryPolicy(max_attempts=1))
+async def revive(ctx: Any, job: dict[str, Any]) -> dict[str, Any]:
+    """Fail until the test says that the other side is well again."""
+    tell(ctx, job, "began")
+    if not os.path.exists(job["ledger"] + ".heal"):
+        raise RetryableException("not well yet")
+    tell(ctx, job, "ended")
+    return {}
+
+
 CHAIN_STEPS = [f"s{number}" for number in range(1, 9)]
 LONG_STEPS = [f"l{number:02}" for number in range(1, 61)]
 MEMBERS = [f"m{number}" for number in range(1, 6)]
@@ -163,4 +174,9 @@ registry = Registry(
             ),
         ),
     ]
+)
+
+reviving = Registry(
+    [Pipeline("reviving", 1, revive)],
+    [LanePolicy("default", redrive_every_s=0.2, redrive_at_most=20, redrive_times=1000)],
 )

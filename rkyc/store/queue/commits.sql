@@ -73,18 +73,15 @@ SELECT job_id FROM rkyc.running WHERE job_id = :job_id AND branch = :branch AND 
 SELECT set_config('statement_timeout', :limit_ms::text, true), set_config('idle_in_transaction_session_timeout', :limit_ms::text, true);
 
 -- name: fail_task
--- running -> failed
+-- running -> failed; its dead letter is a statement of its own (`bury_job`) in the same transaction
 WITH held AS (
   DELETE FROM rkyc.running WHERE job_id = :job_id AND branch = :branch AND fence = :fence RETURNING *
-), dead AS (
-  INSERT INTO rkyc.dead_letter (queue, job_id, step, reason, error_code, error_message, at)
-  SELECT 'dlq.' || lane, job_id, :step, :reason, :error_code, :error_message, :now FROM held
 )
 INSERT INTO rkyc.history (job_id, state, seq, branch, step, attempt, fence, worker_id, warnings, metadata, error_code, error_class,
                           error_message, error_details, error_attempts, crash_attempts, open_tasks, started_at, step_started_at, finished_at)
 SELECT job_id, 'failed', :seq, branch, :step, :attempt, fence, :worker_id, :warnings::jsonb, :metadata::jsonb, :error_code,
   :error_class, :error_message, :error_details::jsonb, :error_attempts, :crash_attempts,
-  jsonb_build_array(jsonb_build_object('branch', branch, 'step', :step::text, 'lane', lane)) || :open_tasks::jsonb,
+  jsonb_build_array(jsonb_build_object('branch', branch, 'step', :step::text, 'lane', :lane::text)) || :open_tasks::jsonb,
   started_at, to_timestamp(:step_started_at::float8), :now
 FROM held
 RETURNING job_id;

@@ -15,6 +15,17 @@ async def find_expired_jobs(conn: Connection, since: datetime | None) -> list[Re
     return await fetch(conn, _SQL["find_expired_jobs"], since=since)
 
 
-async def expire_job(conn: Connection, job_id: int, *, open_tasks: str, message: str) -> bool:
+async def expire_job(
+    conn: Connection, job_id: int, *, open_tasks: str, error_code: str, error_class: str, message: str
+) -> bool:
     """End a job as failed; `open_tasks` is the JSON list of its tasks, swept in this transaction."""
-    return bool(await fetch(conn, _SQL["expire_job"], job_id=job_id, open_tasks=open_tasks, message=message))
+    ended = await fetch(
+        conn,
+        _SQL["expire_job"],
+        job_id=job_id,
+        open_tasks=open_tasks,
+        error_code=error_code,
+        error_class=error_class,
+        message=message,
+    )
+    return bool(ended)

@@ -14,20 +14,17 @@ WHERE j.deadline_at > coalesce(:since::timestamptz, '-infinity') AND j.deadline_
 ORDER BY j.deadline_at LIMIT 100;
 
 -- name: expire_job
--- pending -> failed; its tasks were swept before in this transaction
+-- pending -> failed; its tasks were swept before in this transaction, its dead letter is written after
 WITH first AS (
-  SELECT t ->> 'step' AS step, t ->> 'lane' AS lane, (t ->> 'branch')::int AS branch
-  FROM jsonb_array_elements(:open_tasks::jsonb) t ORDER BY 3 LIMIT 1
-), dead AS (
-  INSERT INTO rkyc.dead_letter (queue, job_id, step, reason, error_code, error_message, at)
-  SELECT 'dlq.' || lane, :job_id, step, 'ttl_expired', 'DEADLINE_EXCEEDED', :message, clock_timestamp() FROM first
+  SELECT t ->> 'step' AS step, (t ->> 'branch')::int AS branch
+  FROM jsonb_array_elements(:open_tasks::jsonb) t ORDER BY 2 LIMIT 1
 )
 INSERT INTO rkyc.history (job_id, state, seq, branch, step, error_code, error_class, error_message, open_tasks, started_at, finished_at)
 SELECT :job_id, 'failed',
   1 + greatest(coalesce((SELECT max(c.seq) FROM rkyc.checkpoint c WHERE c.job_id = :job_id), 0),
                coalesce((SELECT max(e.seq) FROM rkyc.event e WHERE e.job_id = :job_id), 0),
                coalesce((SELECT b.events FROM rkyc.branching b WHERE b.job_id = :job_id), 0)),
-  branch, step, 'DEADLINE_EXCEEDED', 'permanent', :message, :open_tasks::jsonb,
+  branch, step, :error_code, :error_class, :message, :open_tasks::jsonb,
   (SELECT min(c.started_at) FROM rkyc.checkpoint c WHERE c.job_id = :job_id), clock_timestamp()
 FROM first
 RETURNING job_id;

@@ -18,9 +18,9 @@ async def list_queues(conn: Connection) -> list[Record]:
     return await fetch(conn, _SQL["list_queues"])
 
 
-async def list_dead_letters(conn: Connection) -> list[Record]:
+async def list_dead_queues(conn: Connection) -> list[Record]:
     """Return the rows of `dlq_depth`."""
-    return await fetch(conn, _SQL["list_dead_letters"])
+    return await fetch(conn, _SQL["list_dead_queues"])
 
 
 async def measure_lanes(conn: Connection) -> list[Record]:

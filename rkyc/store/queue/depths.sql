@@ -5,8 +5,8 @@ SELECT 1;
 SELECT q.lane, q.pipeline, q.ready, q.running, q.scheduled, q.waiting, q.oldest_seconds FROM rkyc.queue_depth q
 ORDER BY q.lane, q.pipeline;
 
--- name: list_dead_letters
-SELECT d.queue, d.dead, d.archived, d.oldest_at FROM rkyc.dlq_depth d ORDER BY d.queue;
+-- name: list_dead_queues
+SELECT d.queue, d.dead, d.archived, d.oldest_at, d.archive_queue FROM rkyc.dlq_depth d ORDER BY d.queue;
 
 -- name: measure_lanes
 -- What could run now, lane by lane: `ready` alone, so that scheduled millions cost a scrape nothing.

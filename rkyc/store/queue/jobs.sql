@@ -128,7 +128,7 @@ WITH gone AS (
     jsonb_build_object('state', state, 'error_code', error_code, 'error', error_message, 'started_at', started_at, 'finished_at', finished_at),
     clock_timestamp() FROM gone
 ), buried AS (
-  UPDATE rkyc.dead_letter SET state = 'requeued' WHERE job_id = :job_id AND state = 'dead'
+  UPDATE rkyc.dead_letter SET state = 'requeued', archive_queue = NULL WHERE job_id = :job_id AND EXISTS (SELECT FROM gone)
 ), counted AS (
   UPDATE rkyc.branching b SET events = greatest(b.events, g.seq) FROM gone g WHERE b.job_id = g.job_id
 )

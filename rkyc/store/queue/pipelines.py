@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+
 from rkyc.errors import UnknownPipelineError
 from rkyc.flow import payload
+from rkyc.flow.lane import LanePolicy
 from rkyc.flow.pipeline import Registry
 from rkyc.store.pool import Connection, Record, fetch, fetch_row
 from rkyc.store.statements import load
@@ -14,6 +18,8 @@ _SQL = load(__file__)
 async def register_pipelines(conn: Connection, registry: Registry) -> None:
     """Announce all pipelines and lanes of a registry; harmless to repeat."""
     await fetch(conn, _SQL["register_lanes"], lanes=registry.lanes)
+    if registry.policies:
+        await register_policies(conn, list(registry.policies.values()))
     for pipeline in registry:
         graph = pipeline.graph
         await fetch(
@@ -25,6 +31,26 @@ async def register_pipelines(conn: Connection, registry: Registry) -> None:
             first_step=graph.first,
             first_lane=graph.places[graph.first].step.lane,
         )
+
+
+async def register_policies(
+    conn: Connection, policies: Sequence[LanePolicy], now: datetime | None = None
+) -> None:
+    """Write what lanes do with tasks that wait too long and with dead letters.
+
+    A new lane's first run comes one interval after `now`, which is the database's time unless told.
+    """
+    await fetch(
+        conn,
+        _SQL["register_policies"],
+        lanes=[policy.lane for policy in policies],
+        ttls=[policy.ttl_s for policy in policies],
+        everys=[policy.redrive_every_s for policy in policies],
+        at_mosts=[policy.redrive_at_most for policy in policies],
+        times=[policy.redrive_times for policy in policies],
+        kept_days=[policy.dead_kept_days for policy in policies],
+        now=now,
+    )
 
 
 async def list_pipelines(conn: Connection) -> list[Record]:
