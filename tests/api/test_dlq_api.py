@@ -32,7 +32,7 @@ async def test_pages_of_dead_letters_and_one_of_them(web: Web) -> None:
     _, page = await web.get(DLQ, params={"limit": 1})
     _, rest = await web.get(page["next"])
     first, second = page["dead_letters"][0], rest["dead_letters"][0]
-    assert first["id"] > second["id"] and first["queue"] == "dlq.default"
+    assert first["last_at"] > second["last_at"] and first["queue"] == "dlq.default"
     for name in (str(first["id"]), first["job_id"]):
         status, one = await web.get(f"{DLQ}/{name}")
         assert (status, one["id"], one["input"]["failures"]) == (200, first["id"], 9)
