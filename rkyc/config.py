@@ -179,7 +179,9 @@ class Settings(BaseSettings):
     prefetch: Prefetch = _field(
         0, "tasks claimed beyond the free slots, for lanes of short steps", PREFETCH_EXPECTED
     )
-    limits: Limits = _field({}, "how many steps that name a resource run at once", LIMITS_EXPECTED)
+    limits: Limits = _field(
+        {}, "how many steps that name a resource run at once in the whole fleet", LIMITS_EXPECTED
+    )
     frozen_after_s: float = _number(
         120.0, 0.1, 86_400, "seconds without a beat until a process counts as dead"
     )

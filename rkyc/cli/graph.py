@@ -105,7 +105,7 @@ def _print_executors(pipeline: Pipeline) -> None:
                 f"{place.share:g} %",
                 place.step.lane or "",
                 ", ".join(need.__name__ for need in place.step.needs),
-                ", ".join(place.step.limits),
+                ", ".join(limit.name for limit in place.step.limits),
             ]
             for place in pipeline.graph.places.values()
         ),

@@ -151,6 +151,10 @@ class Dispatcher:
             if self._conn is not None:
                 self._conn.terminate()
 
+    def has_room(self, lane: str) -> bool:
+        """Whether a task of the lane could be claimed here now."""
+        return self._room(lane) > 0
+
     def _room(self, lane: str | None = None) -> int:
         """Return how many tasks may be claimed from a lane, or from the one that gives most."""
         capacity = max(self._capacity.values()) if lane is None else self._capacity[lane]

@@ -13,7 +13,7 @@ from rkyc.flow.job import Claim
 class Execution:
     """A task that this process holds. `stop` says why its body is being cancelled, once it is."""
 
-    __slots__ = ("began", "claim", "deadline", "is_committing", "stop", "task")
+    __slots__ = ("began", "claim", "deadline", "is_committing", "scopes", "stop", "task")
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
@@ -23,6 +23,8 @@ class Execution:
         self.stop: str | None = None
         # Its outcome is on the way: the commit itself will tell whether the lease held.
         self.is_committing = False
+        # The limits of which it holds a place, or has asked for one.
+        self.scopes: tuple[str, ...] = ()
 
     def cancel(self, reason: str) -> None:
         """Cancel the body; the first reason stands.

@@ -29,6 +29,7 @@ from rkyc.engine.execution import Execution, judge, uncancel
 from rkyc.engine.executor_threads import Threads
 from rkyc.engine.inputs import Inputs
 from rkyc.engine.notices import Notices
+from rkyc.engine.slots import Slots
 from rkyc.engine.stream import StreamWriter
 from rkyc.engine.suspend import Suspend, find_suspend
 from rkyc.errors import (
@@ -57,7 +58,7 @@ class Executor:
         *,
         registry: Registry,
         resources: Mapping[type, Any],
-        limits: Mapping[str, int],
+        slots: Slots,
         lanes: frozenset[str],
         pool: Pool,
         clock: DatabaseClock,
@@ -78,8 +79,8 @@ class Executor:
         # Kept: asking for the running loop costs a system call.
         self._loop = asyncio.get_running_loop()
         self._registry = registry
-        self._limits = {name: asyncio.Semaphore(size) for name, size in limits.items()}
-        self._step_limits: dict[tuple[str, str], asyncio.Semaphore] = {}
+        self._slots = slots
+        self._concurrency: dict[tuple[str, str], asyncio.Semaphore] = {}
         self._lanes = lanes
         self._clock = clock
         self._committer = committer
@@ -138,6 +139,8 @@ class Executor:
             # Another claim of the same task may stand here already, if this one was fenced.
             if self.executions.get((claim.job_id, claim.branch)) is execution:
                 del self.executions[claim.job_id, claim.branch]
+            if execution.scopes:
+                self._slots.leave(execution)
             self.on_free()
 
     async def _bury(self, claim: Claim) -> None:
@@ -178,6 +181,8 @@ class Executor:
         while (place.step.lane or claim.job_lane) in self._lanes:
             outcome = await self._attempt(execution, pipeline, place, inputs, now)
             landed = await self._end(execution, pipeline, place, outcome, is_branched)
+            if execution.scopes:
+                self._slots.leave(execution)
             if type(landed) is not Advance:
                 return
             place = self._move_on(claim, pipeline, landed, inputs)
@@ -251,29 +256,24 @@ class Executor:
     ) -> Any:
         step = place.step
         arguments = step.read_arguments(inputs)
-        limiters = self._limiters(pipeline, place)
         claim = execution.claim
-        if not limiters:
+        if not step.limits and step.concurrency is None:
             execution.deadline = deadline_of(place, claim, ctx.started_at)
             return await step.fn(ctx, **arguments)
         # The attempt's limit is of the work, not of the wait for a free place.
         execution.deadline = deadline_of(place, claim, ctx.started_at, is_waiting=True)
-        async with contextlib.AsyncExitStack() as stack:
-            for limiter in limiters:
-                await stack.enter_async_context(limiter)
+        async with self._take_place(pipeline, place):
+            await self._slots.enter(execution, place, inputs)
             execution.deadline = deadline_of(place, claim, self._clock.seconds())
             return await step.fn(ctx, **arguments)
 
-    def _limiters(self, pipeline: Pipeline, place: Place) -> list[asyncio.Semaphore]:
-        """Return what bounds a step here, always in one order, so that two steps can't block each other."""
+    def _take_place(self, pipeline: Pipeline, place: Place) -> contextlib.AbstractAsyncContextManager[None]:
+        """Return what bounds a step in this process."""
         step = place.step
-        if not step.limits and step.concurrency is None:
-            return []
-        found = [self._limits[name] for name in sorted(step.limits) if name in self._limits]
-        if step.concurrency is not None:
-            key = (pipeline.name, step.name)
-            found.append(self._step_limits.setdefault(key, asyncio.Semaphore(step.concurrency)))
-        return found
+        if step.concurrency is None:
+            return contextlib.nullcontext()
+        key = (pipeline.name, step.name)
+        return self._concurrency.setdefault(key, asyncio.Semaphore(step.concurrency))
 
     def _decide_failure(
         self, execution: Execution, place: Place, ctx: Context, error: BaseException

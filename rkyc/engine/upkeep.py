@@ -75,6 +75,7 @@ class Upkeep:
         is_listening: Callable[[], bool],
         on_suspects: Callable[[], None],
         on_next_fire: Callable[[datetime | None], None],
+        on_reclaimed: Callable[[], None],
     ) -> None:
         self._pool = pool
         self._clock = clock
@@ -90,6 +91,7 @@ class Upkeep:
         self._is_listening = is_listening
         self._on_suspects = on_suspects
         self._on_next_fire = on_next_fire
+        self._on_reclaimed = on_reclaimed
         self._workers = 1
         self._others_run = False
         # Some job of ours ended elsewhere: look which leases are gone.
@@ -260,5 +262,6 @@ class Upkeep:
         if any(row["tasks"] for row in taken):
             self._dispatcher.wake()
             self._notices.wake_lane("*")
+            self._on_reclaimed()
         if any(row["suspects"] for row in taken):
             self._on_suspects()

@@ -28,6 +28,7 @@ from rkyc.engine.notices import ROUND_S, Notices
 from rkyc.engine.presence import Presence
 from rkyc.engine.scheduler import IDLE_S, Scheduler
 from rkyc.engine.schedules import declare_schedules
+from rkyc.engine.slots import Slots
 from rkyc.engine.stall import StallWatch
 from rkyc.engine.stream import DROP_S, StreamWriter
 from rkyc.engine.sweeper import SWEEP_S, Sweeper
@@ -55,6 +56,7 @@ class WorkerOptions:
     # Tasks claimed beyond the free slots, from all lanes or by lane.
     prefetch: int | Mapping[str, int] = 0
     lanes: tuple[str, ...] | None = None
+    # How many steps that name a limit run at once, in the whole fleet.
     limits: Mapping[str, int] = field(default_factory=dict)
     # For steps that are plain functions.
     threads: int = 32
@@ -131,7 +133,9 @@ class Worker:
             await pipelines.register_pipelines(conn, self._registry)
             await declare_schedules(conn, self._registry)
             self.worker_id = await workers.register_worker(conn, **registration)
+        self._limit()
         self._wire(registration)
+        await self._slots.declare()
         loops = [
             asyncio.create_task(keep_running(name, run), name=f"rkyc {name}")
             for name, run in self._loops().items()
@@ -165,6 +169,16 @@ class Worker:
         """How many tasks this process holds."""
         return len(self._executor.executions)
 
+    def _limit(self) -> None:
+        """Make what bounds tasks in the whole fleet."""
+        self._slots = Slots(
+            pool=self._pool,
+            clock=self._clock,
+            registry=self._registry,
+            sizes=self._options.limits,
+            on_ready=self._on_ready,
+        )
+
     def _wire(self, registration: Mapping[str, Any]) -> None:
         """Make the parts and introduce them to one another."""
         options = self._options
@@ -180,7 +194,7 @@ class Worker:
         self._executor = Executor(
             registry=self._registry,
             resources=self._resources,
-            limits=options.limits,
+            slots=self._slots,
             lanes=frozenset(self.lanes),
             pool=self._pool,
             clock=self._clock,
@@ -232,6 +246,7 @@ class Worker:
             is_listening=lambda: self._presence.is_listening,
             on_suspects=self._on_suspects or self._dispatcher.note_suspects,
             on_next_fire=self._scheduler.note,
+            on_reclaimed=self._slots.sweep_loop.wake,
         )
         self._watch_loop = PeriodicLoop("watch", self._upkeep.watch, interval_s=1.0)
         self._beat_loop = PeriodicLoop("beat", self._beat, interval_s=options.upkeep.poll_s)
@@ -243,6 +258,13 @@ class Worker:
         # A worker that dies with a task before its presence stands would be missed for long.
         await self._presence.settled.wait()
         await self._dispatcher.run()
+
+    def _on_ready(self, lane: str) -> None:
+        """A task became ready here: this process takes it if it can, else the others are told."""
+        if lane in self.lanes and self._dispatcher.has_room(lane) and not self.is_draining:
+            self._dispatcher.wake(lane)
+        else:
+            self._notices.wake_lane(lane)
 
     def _on_scheduled(self) -> None:
         self._beat_loop.wake()
@@ -256,6 +278,8 @@ class Worker:
             "watch": self._watch_loop.run,
             "schedules": self._schedule_loop.run,
             "notices": PeriodicLoop("notices", self._notices.run_once, interval_s=ROUND_S).run,
+            "slots": self._slots.run,
+            "limits": self._slots.sweep_loop.run,
             "stream": self._streams.run,
             "stream upkeep": PeriodicLoop("stream upkeep", self._streams.drop_old, interval_s=DROP_S).run,
             "sweep": PeriodicLoop("sweep", Sweeper(self._executor).run_once, interval_s=SWEEP_S).run,

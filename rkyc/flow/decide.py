@@ -59,7 +59,7 @@ def decide_failure(
     if step.retry.allows(error, error_attempts):
         retry_after_s = error.retry_after_s if isinstance(error, RkycError) else None
         due_at = now + timedelta(seconds=step.retry.delay_s(error_attempts, random, retry_after_s))
-        limit = _latest_start(place, claim)
+        limit = latest_start(place, claim)
         if limit is None or due_at < limit:
             return make_retry(claim, place, error, due_at, error_attempts)
         error = DeadlineExceededError(
@@ -72,7 +72,8 @@ def decide_failure(
     return make_fail(claim, place.name, error, error_attempts)
 
 
-def _latest_start(place: Place, claim: Claim) -> datetime | None:
+def latest_start(place: Place, claim: Claim) -> datetime | None:
+    """Return when the time for the step is over: no attempt may start after it."""
     limits = [claim.deadline_at] if claim.deadline_at else []
     if place.step.timeouts.total is not None:
         limits.append(datetime.fromtimestamp(claim.step_started_at + place.step.timeouts.total, UTC))

@@ -20,6 +20,7 @@ from typing import Any, Literal, TypeAlias, overload
 import pydantic
 
 from rkyc.errors import DefinitionError, OutputInvalidError, ValidationError
+from rkyc.flow.limits import Limit, make_limits
 from rkyc.flow.retry import RetryPolicy, Timeouts
 
 StepFunction: TypeAlias = Callable[..., Awaitable[Any]]
@@ -51,7 +52,7 @@ class Step:
     retry: RetryPolicy
     timeouts: Timeouts
     lane: str | None
-    limits: tuple[str, ...]
+    limits: tuple[Limit, ...]
     needs: tuple[type, ...]
     save: SaveFunction | None
     optional: bool
@@ -64,6 +65,8 @@ class Step:
     blocking: AnyFunction | None = None
 
     def __post_init__(self) -> None:
+        # Names may be given, here and in `with_policy`.
+        object.__setattr__(self, "limits", make_limits(self.limits))
         if self.concurrency is not None and self.concurrency < 1:
             raise DefinitionError(
                 f"step {self.name}: concurrency {self.concurrency} lets nothing run: expected 1 or more, or None"
@@ -144,7 +147,7 @@ def step(
     lane: str | None = ...,
     retry: RetryPolicy = ...,
     timeouts: Timeouts = ...,
-    limits: Iterable[str] = ...,
+    limits: Iterable[str | Limit] = ...,
     needs: Iterable[type] = ...,
     save: SaveFunction | None = ...,
     optional: bool = ...,
@@ -161,7 +164,7 @@ def step(
     lane: str | None = None,
     retry: RetryPolicy | None = None,
     timeouts: Timeouts | None = None,
-    limits: Iterable[str] = (),
+    limits: Iterable[str | Limit] = (),
     needs: Iterable[type] = (),
     save: SaveFunction | None = None,
     optional: bool = False,
@@ -172,8 +175,8 @@ def step(
 ) -> Step | Callable[[AnyFunction], Step]:
     """Make a step of a function `(ctx, input, …) -> output`.
 
-    `lane`: run on workers of that lane. `limits`: named resources, bounded together with all
-    steps that name them. `concurrency`: at most so many of this step at once in a process.
+    `lane`: run on workers of that lane. `limits`: named resources, or `Limit`s, bounded together with all
+    steps that name them, in the whole fleet. `concurrency`: at most so many of this step at once in a process.
     `needs`: types that `ctx.use` may ask for. `save(conn, output)`: rows that land exactly once.
     `optional`: a permanent failure degrades the job instead of failing it. `share`: the step's
     part of the progress bar, in points; equal parts without it. `run_in`: where a plain `def` runs: in a
@@ -197,7 +200,7 @@ def step(
             retry=retry or RetryPolicy(),
             timeouts=timeouts or Timeouts(),
             lane=lane,
-            limits=tuple(limits),
+            limits=make_limits(limits),
             needs=tuple(needs),
             save=save,
             optional=optional,

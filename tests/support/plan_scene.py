@@ -58,6 +58,13 @@ INSERT INTO rkyc.schedule_fire (schedule, tick, job_uuid, by_hand, at)
   JOIN rkyc.job j ON j.id = $base + n;
 INSERT INTO rkyc.waiting (kind, wake_key, lane, job_id, step, since)
   SELECT 'turn', 'schedule:nightly', 'default', $base + n, 's0', now() FROM generate_series(351, 355) n;
+INSERT INTO rkyc.limit_rule VALUES ('ask', 10, now());
+INSERT INTO rkyc.limit_slot (scope, number, name, job_id, branch, fence, freed_at)
+  SELECT 'ask', n, 'ask', CASE WHEN n = 5 THEN $base + 1 WHEN n = 6 THEN $base + 700 END, CASE WHEN n IN (5, 6) THEN 0 END,
+    CASE WHEN n = 5 THEN $base + 1 WHEN n = 6 THEN 1 END, now() - interval '2 hours' FROM generate_series(0, 6) n
+  UNION ALL SELECT 'ask:' || n, 0, 'ask', NULL, NULL, NULL, now() - interval '2 hours' FROM generate_series(1, 5) n;
+INSERT INTO rkyc.waiting (kind, wake_key, lane, job_id, step, since)
+  SELECT 'limit', 'ask', 'default', $base + n, 's0', now() FROM generate_series(391, 395) n;
 INSERT INTO rkyc.branching VALUES ($base + 401, 3);
 INSERT INTO rkyc.join_point VALUES ($base + 401, 'gather', 0, 2);
 INSERT INTO rkyc.event (job_id, seq, type, step, attempt, at) VALUES ($base + 1, 2, 'step.retrying', 's1', 1, now());
@@ -180,6 +187,7 @@ _EXAMPLES: dict[str, Any] = {
     "payloads": "default",
     "pid": 1,
     "pipeline": "noop",
+    "promise_s": 2.0,
     "providers": "p",
     "reason": "task_failed",
     "reasons": "retry_backoff",
@@ -187,10 +195,12 @@ _EXAMPLES: dict[str, Any] = {
     "restart_grace_s": 12.0,
     "run_at": None,
     "schedule": "nightly",
+    "scopes": "ask",
     "seq": 3,
     "seqs": 3,
     "since": None,
     "sinces": 0,
+    "sizes": [n + 10 for n in range(ROWS)],
     "slots": ROWS,
     "started_ats": _NOW,
     "status": None,
@@ -224,6 +234,7 @@ _EXAMPLES_OF: dict[str, dict[str, Any]] = {
     "add_schedule": {"name": "other"},
     "cancel_branched": {"job_id": BASE + 401},
     "cancel_chain": {"fences": [BASE + 1]},
+    "declare_limits": {"names": [f"limit{n}" for n in range(ROWS)]},
     "drop_branching": {"job_id": BASE + 401},
     "declare_schedule": {"name": "nightly"},
     "drop_old_fires": {"before": _NOW},

@@ -48,6 +48,15 @@ CLAIMS = {
     "promote_due_tasks",
     "promote_due_waits",
     "wake_tasks",
+    # On the connection of the limits.
+    "declare_limits",
+    "take_slots",
+    "create_slots",
+    "free_slots",
+    "free_orphan_slots",
+    "offer_slots",
+    "find_waited_scopes",
+    "prune_slots",
 }
 OF_DEDICATED = [statement for statement in HOT if statement.name not in READS]
 OF_LENT = [statement for statement in HOT if statement.name not in CLAIMS]
@@ -60,6 +69,7 @@ MAY_SCAN = {
     "list_held_tasks": {"running"},
     "list_schedules": {"schedule"},
     "lock_tasks_of_workers": {"running"},
+    "prune_slots": {"limit_slot"},
     "prune_workers": {"running"},
     "watch_workers": {"running"},
 }

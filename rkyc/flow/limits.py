@@ -1,0 +1,73 @@
+"""What bounds the steps that name it, in the whole fleet: so many at once, all together or for each key.
+
+Pure: a limit is a value, and its scope is read off a task's inputs. The places themselves are rows in the database
+(store/queue/slots.py), taken by engine/slots.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rkyc.errors import DefinitionError, ValidationError
+
+LIMIT_NAME = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
+SIZE_MAX = 10_000
+# A longer key is stored as its hash. Characters.
+KEY_CHARS_MAX = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most `size` steps at once that name this limit; with `key`, so many for each of its values.
+
+    `size` None: the worker's settings say (RKYC_LIMITS), and without them it bounds nothing. `key` is the name of a
+    field of the job's input, or a function of the step's input (as JSON values).
+    """
+
+    name: str
+    size: int | None = None
+    key: str | Callable[[Any], Any] | None = None
+
+    def __post_init__(self) -> None:
+        if not LIMIT_NAME.fullmatch(self.name):
+            raise DefinitionError(
+                f"limit {self.name!r} can't be used: expected lower-case letters, digits, _ . -, at most 63"
+            )
+        if self.size is not None and not 1 <= self.size <= SIZE_MAX:
+            raise DefinitionError(f"limit {self.name}: expected a size from 1 to {SIZE_MAX}, not {self.size}")
+
+    def scope(self, values: Mapping[str, Any]) -> str:
+        """Return what the places are counted under; `values` holds the step's `input` and `job`.
+
+        Raises:
+            ValidationError: the job's input has no such field.
+        """
+        if self.key is None:
+            return self.name
+        if callable(self.key):
+            value = self.key(values["input"])
+        else:
+            job = values["job"]
+            if not isinstance(job, Mapping) or self.key not in job:
+                raise ValidationError(
+                    f"limit {self.name}: the job's input has no field {self.key!r} to count by; add it to the input"
+                )
+            value = job[self.key]
+        text = str(value)
+        if len(text) > KEY_CHARS_MAX or "\0" in text:
+            text = "~" + hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]
+        return f"{self.name}:{text}"
+
+
+def make_limits(limits: Iterable[str | Limit]) -> tuple[Limit, ...]:
+    """Return the limits by name, each once: places are always taken in that order.
+
+    Raises:
+        DefinitionError: a name that can't be used.
+    """
+    made = {limit.name: limit for limit in (Limit(one) if isinstance(one, str) else one for one in limits)}
+    return tuple(made[name] for name in sorted(made))
