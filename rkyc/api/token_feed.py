@@ -18,7 +18,8 @@ from rkyc.api.shared_reads import SharedReads
 from rkyc.api.token_events import TokenPage, encode_end, make_page
 from rkyc.engine.loop import PeriodicLoop
 from rkyc.errors import DatabaseConnectionError, NotFoundError, StoreError
-from rkyc.store.pool import OwnConnection, Pool, Record
+from rkyc.store.connections import OwnConnection
+from rkyc.store.pool import Pool, Record
 from rkyc.store.queue import jobs, streams
 
 # Chunks of a job in one read: what a client that does not read may hold beyond its limit.

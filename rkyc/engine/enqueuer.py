@@ -20,7 +20,8 @@ from rkyc.errors import (
     UnknownLaneError,
     UnknownPipelineError,
 )
-from rkyc.store.pool import Connection, OwnConnection, Pool, refuse_data_errors
+from rkyc.store.connections import KeptConnection
+from rkyc.store.pool import Connection, Pool, refuse_data_errors
 from rkyc.store.queue import jobs, pipelines
 from rkyc.store.queue.jobs import NewJobs
 
@@ -38,10 +39,9 @@ class Enqueuer:
 
     def __init__(self, open_pool: Callable[[], Awaitable[Pool]]) -> None:
         self._open_pool = open_pool
-        # Kept between calls: to be lent one by the pool costs a third of an enqueue.
-        self._own: OwnConnection | None = None
+        self._kept: KeptConnection | None = None
         self._gathered: dict[NewJobs, list[_Entry]] = {}
-        self._writing: asyncio.Task[None] | None = None
+        self._writing: asyncio.Future[None] | None = None
         self._told_at = -WAKE_PAUSE_S
         # Lanes that got tasks and whose workers have not been told yet.
         self._lanes_to_wake: set[str] = set()
@@ -103,11 +103,9 @@ class Enqueuer:
         return True
 
     async def close(self) -> None:
-        """Write what has gathered, tell what is still to be told, and close the connection."""
+        """Write what has gathered, and tell what is still to be told."""
         if self._writing is not None:
             await self._writing
-        if self._own is not None:
-            await self._own.close()
         if self._waking is not None:
             await self._waking
 
@@ -146,9 +144,9 @@ class Enqueuer:
                 future.set_result(None)
 
     async def _insert_alone(self, new: NewJobs, ids: list[UUID], texts: list[str]) -> None:
-        if self._own is None:
-            self._own = OwnConnection(await self._open_pool(), application_name="rkyc enqueue")
-        async with self._own.connection() as conn:
+        if self._kept is None:
+            self._kept = KeptConnection(await self._open_pool())
+        async with self._kept.connection() as conn:
             await self.insert(conn, new, ids, texts)
 
     def _wake(self, lane: str) -> None:

@@ -15,7 +15,8 @@ from datetime import timedelta
 from rkyc.engine.clock import DatabaseClock
 from rkyc.errors import DatabaseConnectionError, LeaseLostError, OutputInvalidError, StoreError
 from rkyc.flow.job import Claim
-from rkyc.store.pool import OwnConnection, Pool
+from rkyc.store.connections import OwnConnection
+from rkyc.store.pool import Pool
 from rkyc.store.queue import streams
 from rkyc.store.queue.streams import Chunk, Mark
 from rkyc.telemetry import events

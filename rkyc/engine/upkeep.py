@@ -19,7 +19,8 @@ from rkyc.engine.dispatcher import Dispatcher
 from rkyc.engine.executor import Executor
 from rkyc.engine.horizon import HorizonWatch
 from rkyc.engine.notices import Notices
-from rkyc.store.pool import Connection, OwnConnection, Pool, Record
+from rkyc.store.connections import OwnConnection
+from rkyc.store.pool import Connection, Pool, Record
 from rkyc.store.queue import tasks, waits, workers
 from rkyc.telemetry import events
 from rkyc.telemetry.logs import get_logger

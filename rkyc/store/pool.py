@@ -26,10 +26,9 @@ from rkyc.errors import (
 )
 from rkyc.store.statements import Statement
 
+LentConnection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 # A pooled proxy and a dedicated connection have the same methods.
-Connection: TypeAlias = (
-    "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
-)
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | LentConnection"
 Record: TypeAlias = asyncpg.Record
 
 POSTGRES_VERSION_MIN = 15
@@ -185,16 +184,29 @@ class Pool:
             DatabaseConnectionError: lost or not to be had; try later.
         """
         with translate_errors():
+            conn = await self.lend()
             try:
-                conn = await self._pool.acquire()
+                yield conn
+            finally:
+                await self.take_back(conn)
+
+    async def lend(self) -> LentConnection:
+        """Lend a connection until `take_back`; `connection` does both.
+
+        Raises:
+            DatabaseConnectionError
+        """
+        with translate_errors():
+            try:
+                return await self._pool.acquire()
             except (OSError, StoreUnavailableError) as error:
                 if self.revive is not None:
                     await self.revive()
                 raise _connection_error(error) from error
-            try:
-                yield conn
-            finally:
-                await self._pool.release(conn)
+
+    async def take_back(self, conn: LentConnection) -> None:
+        """Take a connection back that was lent."""
+        await self._pool.release(conn)
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -262,43 +274,6 @@ async def _keep_session(conn: Connection) -> None:
 
     Nothing here sets session state, and a transaction that was left open is rolled back before this.
     """
-
-
-class OwnConnection:
-    """One connection that its owner keeps, made anew when it is lost; used by one caller at a time."""
-
-    def __init__(self, pool: Pool, *, application_name: str) -> None:
-        self._pool = pool
-        self._application_name = application_name
-        self._conn: Connection | None = None
-        self._lock = asyncio.Lock()
-
-    @contextlib.asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
-        """Lend it, in autocommit mode.
-
-        Raises:
-            DatabaseConnectionError: lost; try later.
-            StoreError: the server can't be reached, or can't serve.
-        """
-        async with self._lock:
-            try:
-                with translate_errors():
-                    if self._conn is None or self._conn.is_closed():
-                        self._conn = await self._pool.dedicated(application_name=self._application_name)
-                    yield self._conn
-            except (DatabaseConnectionError, asyncio.CancelledError):
-                if self._conn is not None:
-                    self._conn.terminate()
-                    self._conn = None
-                raise
-
-    async def close(self) -> None:
-        """Close it for good."""
-        async with self._lock:
-            if self._conn is not None:
-                self._conn.terminate()
-                self._conn = None
 
 
 async def _check_version(conn: Connection) -> None:

@@ -175,6 +175,7 @@ _EXAMPLES: dict[str, Any] = {
     "name": "noop",
     "names": "ask",
     "next_fire": _NOW,
+    "next_step": "s2",
     "next_steps": "s2",
     "notice": "chunks",
     "now": _NOW,

@@ -25,6 +25,10 @@ SWEEPS_MAX = 3
 
 async def advance_tasks(conn: Connection, rows: Sequence[Advance], *, worker_id: int, now: datetime) -> int:
     """Write checkpoints of chains whose tasks stay under lease; return how many leases held."""
+    if len(rows) == 1:
+        (row,) = rows
+        values = _done_values(row, row.claim.events + 1, worker_id, now)
+        return await count_written(conn, _SQL["advance_task"], **values, next_step=row.next_step)
     return await count_written(
         conn,
         _SQL["advance_tasks"],
@@ -37,6 +41,11 @@ async def advance_tasks(conn: Connection, rows: Sequence[Advance], *, worker_id:
 
 async def finish_tasks(conn: Connection, rows: Sequence[Finish], *, worker_id: int, now: datetime) -> int:
     """Complete jobs; return how many leases held."""
+    if len(rows) == 1:
+        (row,) = rows
+        return await count_written(
+            conn, _SQL["finish_task"], **_done_values(row, row.claim.events + 1, worker_id, now)
+        )
     return await count_written(
         conn, _SQL["finish_tasks"], **_done_columns(rows), worker_id=worker_id, now=now
     )
@@ -199,7 +208,9 @@ async def arrive_task(
     return int(written[0]["remaining"]) if written else None
 
 
-def _done_values(row: Fork | Arrive, seq: int, worker_id: int, now: datetime) -> dict[str, Any]:
+def _done_values(
+    row: Advance | Finish | Fork | Arrive, seq: int, worker_id: int, now: datetime
+) -> dict[str, Any]:
     done = row.done
     return {
         "job_id": row.claim.job_id,

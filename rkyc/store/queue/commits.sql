@@ -16,6 +16,14 @@ CROSS JOIN LATERAL (
   SELECT 1 FROM rkyc.running r WHERE r.job_id = d.job_id AND r.branch = coalesce(d.branch, 0) AND r.fence = d.fence FOR SHARE
 ) held;
 
+-- name: advance_task
+-- The same for one: without arrays it takes a fifth less of the server and a third less of the process.
+INSERT INTO rkyc.checkpoint (job_id, seq, branch, step, next_step, attempt, fence, worker_id, output, degraded, warnings, metadata,
+                             started_at, finished_at)
+SELECT job_id, :seq, branch, :step, :next_step, :attempt, fence, :worker_id, :output::jsonb, :degraded, :warnings::jsonb, :metadata::jsonb,
+  to_timestamp(:step_started_at::float8), :now
+FROM rkyc.running WHERE job_id = :job_id AND branch = :branch AND fence = :fence FOR SHARE;
+
 -- name: finish_tasks
 -- running -> completed: the last output goes to history alone
 WITH held AS MATERIALIZED (
@@ -34,6 +42,17 @@ INSERT INTO rkyc.history (job_id, state, seq, branch, step, attempt, fence, work
                           started_at, step_started_at, finished_at)
 SELECT job_id, 'completed', seq, coalesce(branch, 0), step, attempt, fence, :worker_id, output::jsonb, coalesce(degraded, false),
   warnings::jsonb, metadata::jsonb, job_started_at, to_timestamp(step_started_at), :now
+FROM held;
+
+-- name: finish_task
+-- The same for one.
+WITH held AS (
+  DELETE FROM rkyc.running WHERE job_id = :job_id AND branch = :branch AND fence = :fence RETURNING *
+)
+INSERT INTO rkyc.history (job_id, state, seq, branch, step, attempt, fence, worker_id, result, degraded, warnings, metadata,
+                          started_at, step_started_at, finished_at)
+SELECT job_id, 'completed', :seq, branch, :step, :attempt, fence, :worker_id, :output::jsonb, :degraded, :warnings::jsonb, :metadata::jsonb,
+  started_at, to_timestamp(:step_started_at::float8), :now
 FROM held;
 
 -- name: retry_tasks
