@@ -25,7 +25,8 @@ from rkyc.errors import DatabaseConnectionError, DeadlineExceededError, StoreErr
 from rkyc.flow.decide import latest_start
 from rkyc.flow.graph import Place
 from rkyc.flow.pipeline import Registry
-from rkyc.store.pool import Connection, OwnConnection, Pool
+from rkyc.store.connections import OwnConnection
+from rkyc.store.pool import Connection, Pool
 from rkyc.store.queue import slots
 from rkyc.store.queue.slots import Lease, SlotWish
 from rkyc.telemetry import events
