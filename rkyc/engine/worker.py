@@ -231,6 +231,9 @@ class Worker:
         self._scheduler = Scheduler(pool=self._pool, clock=self._clock, cancel=Client(pool=self._pool).cancel)
         self._schedule_loop = PeriodicLoop("schedules", self._scheduler.run_once, interval_s=IDLE_S)
         self._scheduler.wake = self._schedule_loop.wake
+        self._wire_upkeep(registration)
+
+    def _wire_upkeep(self, registration: Mapping[str, Any]) -> None:
         self._upkeep = Upkeep(
             pool=self._pool,
             clock=self._clock,
@@ -242,14 +245,14 @@ class Worker:
             registration=registration,
             lanes=self.lanes,
             wake_keys=self.wake_keys,
-            options=options.upkeep,
+            options=self._options.upkeep,
             is_listening=lambda: self._presence.is_listening,
             on_suspects=self._on_suspects or self._dispatcher.note_suspects,
             on_next_fire=self._scheduler.note,
             on_reclaimed=self._slots.sweep_loop.wake,
         )
         self._watch_loop = PeriodicLoop("watch", self._upkeep.watch, interval_s=1.0)
-        self._beat_loop = PeriodicLoop("beat", self._beat, interval_s=options.upkeep.poll_s)
+        self._beat_loop = PeriodicLoop("beat", self._beat, interval_s=self._options.upkeep.poll_s)
 
     def _count_active(self) -> int:
         return len(self._executor.executions)
