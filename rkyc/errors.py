@@ -47,6 +47,7 @@ RkycError
     │   ├── CorpNotFoundError      CORP_NOT_FOUND
     │   ├── SnapshotInvalidError   SNAPSHOT_INVALID
     │   ├── DeadlineExceededError  DEADLINE_EXCEEDED        the job's or the step's total limit passed
+    │   ├── SignalTimeoutError     SIGNAL_TIMEOUT           no signal or event came in time
     │   └── PoisonError            POISON                   three crashes, each alone in its process
     └── PartialFailureException    PARTIAL_FAILURE          the work goes on without this part
         ├── EmbeddingPartialFailure  EMBEDDING_PARTIAL_FAILURE
@@ -283,6 +284,10 @@ class SnapshotInvalidError(PermanentException):
 
 class DeadlineExceededError(PermanentException):
     error_code = "DEADLINE_EXCEEDED"
+
+
+class SignalTimeoutError(PermanentException):
+    error_code = "SIGNAL_TIMEOUT"
 
 
 class PoisonError(PermanentException):

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from rkyc.engine import endings
+from rkyc.engine import endings, messages
 from rkyc.engine.dead_letters import DeadLetters
 from rkyc.engine.enqueuer import GROUP_ROWS_MAX, Enqueuer
 from rkyc.engine.schedules import Schedules
@@ -312,6 +312,44 @@ class Client:
         return await jobs.cancel_branched(
             conn, job_id=job_id, open_tasks=payload.encode(swept), reason=reason
         )
+
+    async def signal(
+        self,
+        job_id: UUID,
+        name: str,
+        payload: Any = None,
+        *,
+        delivery_id: str | None = None,
+        source: str = "client",
+        conn: Connection | None = None,
+    ) -> bool:
+        """Send a signal to a job, now or before it waits; False: this delivery came before, and counts once.
+
+        With `conn` it is part of the caller's transaction, and is sent when that commits.
+
+        Raises:
+            NotFoundError: no such job.
+            ConflictError: the job has ended.
+            InvalidInputError, PayloadTooLargeError: the name or the payload can't be taken.
+        """
+        options: dict[str, Any] = {"source": source, "delivery_id": delivery_id}
+        if conn is not None:
+            return await messages.send_signal(conn, job_id, name, payload, **options)
+        pool = await self.pool()
+        async with pool.connection() as own:
+            return await messages.send_signal(own, job_id, name, payload, **options)
+
+    async def publish(self, topic: str, payload: Any = None, *, conn: Connection | None = None) -> int:
+        """Publish an event to all jobs that wait for its topic; return how many waiting tasks it woke.
+
+        Raises:
+            InvalidInputError, PayloadTooLargeError: the topic or the payload can't be taken.
+        """
+        if conn is not None:
+            return await messages.publish_event(conn, topic, payload)
+        pool = await self.pool()
+        async with pool.transaction() as own:
+            return await messages.publish_event(own, topic, payload)
 
     async def retry(self, job_id: UUID, *, by: str = "client") -> None:
         """Start a failed or cancelled job again at the steps that were left; completed steps keep their outputs.

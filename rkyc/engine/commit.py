@@ -12,9 +12,9 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
-from rkyc.engine import endings
+from rkyc.engine import endings, wakes
 from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.flusher import Flusher
 from rkyc.errors import DatabaseConnectionError, LeaseLostError, StepTimeoutError, StoreError
@@ -45,6 +45,8 @@ SAVE_LIMIT_S = 5.0
 # How much later than ours Postgres' own limits end a save: our error says more. Seconds.
 SERVER_MARGIN_S = 1.0
 
+_Alone: TypeAlias = Advance | Finish | Fork | Arrive | Fail | Retry | Wait
+
 
 class Committer:
     """Writes outcomes and tells whether their leases held."""
@@ -60,7 +62,7 @@ class Committer:
     ) -> None:
         self._pool = pool
         self._clock = clock
-        self._worker_id = worker_id
+        self.worker_id = worker_id
         self._save_limit_s = save_limit_s
         self.flusher = Flusher(pool=pool, clock=clock, worker_id=worker_id, count_active=count_active)
 
@@ -73,6 +75,8 @@ class Committer:
             Exception: whatever `save` raised; nothing was written.
         """
         if isinstance(outcome, (Release, Wait)):
+            if isinstance(outcome, Wait) and outcome.kind in wakes.LOOKED_AT:
+                return self._commit_alone(outcome, is_branched)
             return self.flusher.submit(outcome)
         saves = isinstance(outcome, (Advance, Finish)) and outcome.done.save is not None
         asks = isinstance(outcome, Finish) and endings.asks_ending(outcome.claim)
@@ -80,9 +84,7 @@ class Committer:
             return self._commit_alone(outcome, is_branched)
         return self.flusher.submit(outcome)
 
-    async def _commit_alone(
-        self, outcome: Advance | Finish | Fork | Arrive | Fail | Retry, is_branched: bool
-    ) -> bool:
+    async def _commit_alone(self, outcome: _Alone, is_branched: bool) -> bool:
         """Write in a transaction of its own, until its fate is known."""
         while True:
             try:
@@ -101,9 +103,7 @@ class Committer:
             if fate is not None:
                 return fate
 
-    async def _transact(
-        self, outcome: Advance | Finish | Fork | Arrive | Fail | Retry, is_branched: bool
-    ) -> None:
+    async def _transact(self, outcome: _Alone, is_branched: bool) -> None:
         done = getattr(outcome, "done", None)
         save = done.save if isinstance(done, Completed) else None
         claim = outcome.claim
@@ -144,13 +144,12 @@ class Committer:
                 f"{subject} passed its limit of {self._save_limit_s:g} s: move the work into the step"
             ) from error
 
-    async def _write(
-        self, conn: Connection, outcome: Advance | Finish | Fork | Arrive | Fail | Retry, is_branched: bool
-    ) -> None:
+    async def _write(self, conn: Connection, outcome: _Alone, is_branched: bool) -> None:
         claim = outcome.claim
-        worker_id, now = self._worker_id, self._clock.now()
+        worker_id, now = self.worker_id, self._clock.now()
         with refuse_data_errors(f"the outcome of step {claim.step}"):
-            if is_branched:
+            # A wait says nothing in the job's history, and needs no number there.
+            if is_branched and not isinstance(outcome, Wait):
                 number = await commits.lock_branching(conn, claim.job_id, claim.events + 1)
                 claim.events = number - 1
             match outcome:
@@ -163,6 +162,8 @@ class Committer:
                     await endings.complete_job(conn, claim, now)
                 case Retry():
                     await commits.retry_tasks(conn, [outcome], worker_id=worker_id, now=now)
+                case Wait():
+                    await wakes.hold_task(conn, outcome, now)
                 case Fork():
                     await commits.fork_task(conn, outcome, seq=claim.events + 1, worker_id=worker_id, now=now)
                 case Arrive():
@@ -187,7 +188,7 @@ class Committer:
                     await _bury(conn, outcome, now)
                     await endings.end_job(conn, claim.job_id, "failed")
 
-    async def _learn_fate(self, outcome: Advance | Finish | Fork | Arrive | Fail | Retry) -> bool | None:
+    async def _learn_fate(self, outcome: _Alone) -> bool | None:
         """After a lost connection: True it landed, False the lease is gone, None send it again."""
         claim = outcome.claim
         lease = (claim.job_id, claim.branch, claim.fence)
@@ -205,7 +206,7 @@ class Committer:
                         return bool(await commits.find_checkpoints(conn, [outcome]))
                     if isinstance(outcome, Finish | Fail):
                         return bool(await commits.find_ends(conn, [lease]))
-                    return isinstance(outcome, Retry)
+                    return isinstance(outcome, Retry | Wait)
             except (DatabaseConnectionError, StoreError):
                 continue
 

@@ -10,15 +10,17 @@ from uuid import UUID
 
 from rkyc.engine.blocking import BlockingCall, run_in_child, run_in_thread
 from rkyc.engine.children import ChildProcesses
+from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.execution import Execution
 from rkyc.engine.executor_threads import Threads
 from rkyc.engine.flusher import Flusher
 from rkyc.engine.journal import StepJournal
 from rkyc.engine.notices import Notices
 from rkyc.engine.stream import StreamWriter, TokenStream
+from rkyc.engine.waiting import StepWaits
 from rkyc.errors import DefinitionError, LeaseLostError
 from rkyc.flow import payload
-from rkyc.flow.context import StepLog
+from rkyc.flow.context import REFUSE, StepLog
 from rkyc.flow.step import Step
 from rkyc.store.pool import Pool
 
@@ -48,6 +50,8 @@ class Surroundings:
 
     resources: Mapping[type, Any]
     pool: Pool
+    clock: DatabaseClock
+    worker_id: int
     flusher: Flusher
     notices: Notices
     streams: StreamWriter
@@ -64,6 +68,7 @@ class Context:
         "_journal",
         "_step",
         "_surroundings",
+        "_waits",
         "attempt",
         "notes",
         "started_at",
@@ -83,6 +88,7 @@ class Context:
         self._step = step
         self._surroundings = surroundings
         self._journal: StepJournal | None = None
+        self._waits: StepWaits | None = None
 
     @property
     def job_id(self) -> UUID:
@@ -121,16 +127,37 @@ class Context:
 
     async def call(self, name: str, fn: Callable[[], Awaitable[T]], *, returns: type[T] | None = None) -> T:
         """Do `fn` once and remember its answer over retries and crashes of this step."""
-        if self._journal is None:
-            claim = self._execution.claim
-            self._journal = StepJournal(
-                pool=self._surroundings.pool,
-                flusher=self._surroundings.flusher,
-                claim=claim,
-                step=self._step.name,
-                is_first=claim.is_fresh,
-            )
-        return await self._journal.call(name, fn, returns)
+        return await self._take_journal().call(name, fn, returns)
+
+    async def sleep(
+        self, seconds: float | None = None, *, until: datetime | None = None, name: str = ""
+    ) -> None:
+        """Sleep durably, without a slot."""
+        await self._take_waits().sleep(seconds, until, name or "sleep")
+
+    async def wait_signal(
+        self,
+        name: str,
+        *,
+        timeout_s: float | None = None,
+        default: Any = REFUSE,
+        returns: type[Any] | None = None,
+    ) -> Any:
+        """Wait for a signal to this job, without a slot, and return its payload."""
+        return await self._take_waits().wait_signal(name, timeout_s, default, returns)
+
+    async def wait_event(
+        self,
+        topic: str,
+        match: dict[str, Any] | None = None,
+        *,
+        timeout_s: float | None = None,
+        default: Any = REFUSE,
+        returns: type[Any] | None = None,
+        look_back_s: float = 0.0,
+    ) -> Any:
+        """Wait for the next event of a topic, without a slot, and return its payload."""
+        return await self._take_waits().wait_event(topic, match, timeout_s, default, returns, look_back_s)
 
     async def run_in_process(self, fn: Callable[..., T], *args: Any) -> T:
         """Run a module-level function in a child process that dies with this attempt."""
@@ -168,6 +195,30 @@ class Context:
     def metadata(self, **values: Any) -> None:
         """Merge values into the job's metadata; written with the step's outcome."""
         self._take_notes().metadata.update(values)
+
+    def _take_journal(self) -> StepJournal:
+        if self._journal is None:
+            claim = self._execution.claim
+            self._journal = StepJournal(
+                pool=self._surroundings.pool,
+                flusher=self._surroundings.flusher,
+                claim=claim,
+                step=self._step.name,
+                is_first=claim.is_fresh,
+            )
+        return self._journal
+
+    def _take_waits(self) -> StepWaits:
+        if self._waits is None:
+            self._waits = StepWaits(
+                pool=self._surroundings.pool,
+                clock=self._surroundings.clock,
+                journal=self._take_journal(),
+                claim=self._execution.claim,
+                step=self._step.name,
+                worker_id=self._surroundings.worker_id,
+            )
+        return self._waits
 
     def _take_notes(self) -> Notes:
         if self.notes is None:

@@ -89,6 +89,8 @@ class Executor:
         self._surroundings = Surroundings(
             resources=resources,
             pool=pool,
+            clock=clock,
+            worker_id=committer.worker_id,
             flusher=committer.flusher,
             notices=notices,
             streams=streams,

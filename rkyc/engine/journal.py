@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 import pydantic
@@ -25,6 +25,12 @@ from rkyc.store.queue.journal import Answer
 
 T = TypeVar("T")
 NAME_CHARS_MAX = 200
+
+
+class Remembered(NamedTuple):
+    """An answer of the journal; `text` is JSON, None an SQL NULL."""
+
+    text: str | None
 
 
 class StepJournal:
@@ -42,24 +48,34 @@ class StepJournal:
 
     async def call(self, name: str, fn: Callable[[], Awaitable[T]], returns: type[T] | None) -> T:
         """Return the remembered answer, or do the call and remember it."""
-        key = self._take_key(name)
+        key = self.take_key(name)
+        if (known := await self.recall(key)) is not None:
+            remembered: T = rebuild(payload.decode(known.text), returns)
+            return remembered
+        started = time.monotonic()
+        value = await fn()
+        await self.remember(key, payload.encode(value), int((time.monotonic() - started) * 1000))
+        return value
+
+    async def recall(self, key: str) -> Remembered | None:
+        """Return what is remembered under a key of `take_key`; read once an attempt."""
         if self._known is None:
             async with self._pool.connection() as conn:
                 self._known = await journal.read_answers(
                     conn, job_id=self._claim.job_id, step=self._step, branch=self._claim.branch
                 )
-        if key in self._known:
-            remembered: T = _rebuild(payload.decode(self._known[key]), returns)
-            return remembered
-        started = time.monotonic()
-        value = await fn()
-        text = payload.encode(value)
-        answer = self._answer(key, text, int((time.monotonic() - started) * 1000))
-        if not await self._flusher.submit(answer):
-            raise LeaseLostError(f"job {self._claim.uuid}: the lease was lost while {name} was under way")
-        return value
+        return Remembered(self._known[key]) if key in self._known else None
 
-    def _take_key(self, name: str) -> str:
+    async def remember(self, key: str, text: str, ms: int = 0) -> None:
+        """Remember an answer (JSON text) from its commit on.
+
+        Raises:
+            LeaseLostError: the task is another worker's.
+        """
+        if not await self._flusher.submit(self._answer(key, text, ms)):
+            raise LeaseLostError(f"job {self._claim.uuid}: the lease was lost while {key} was under way")
+
+    def take_key(self, name: str) -> str:
         """Return a key that no other call of this attempt has; the same one in every attempt."""
         if len(name) > NAME_CHARS_MAX:
             name = f"{name[: NAME_CHARS_MAX - 33]}~{hashlib.sha256(name.encode()).hexdigest()[:32]}"
@@ -90,7 +106,7 @@ class StepJournal:
         )
 
 
-def _rebuild(value: Any, returns: type[T] | None) -> Any:
+def rebuild(value: Any, returns: type[T] | None) -> Any:
     """Give a remembered answer the type that the first call had."""
     if returns is None:
         return value

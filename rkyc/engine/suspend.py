@@ -14,20 +14,41 @@ from rkyc.flow.outcome import Wait
 
 
 class Suspend(BaseException):
-    """Leave the body until `wake_key` is woken, or until `due_at`; not an Exception, so that no body takes it for one."""
+    """Leave the body until `wake_key` is woken, or until `due_at`; not an Exception, so that no body takes it for one.
+
+    The arguments are those of `flow.outcome.Wait`.
+    """
 
     def __init__(
-        self, kind: str, wake_key: str, due_at: datetime | None = None, detail: str | None = None
+        self,
+        kind: str,
+        wake_key: str,
+        due_at: datetime | None = None,
+        detail: str | None = None,
+        *,
+        after: int = 0,
+        match: str | None = None,
     ) -> None:
         super().__init__(detail or kind)
         self.kind = kind
         self.wake_key = wake_key
         self.due_at = due_at
         self.detail = detail
+        self.after = after
+        self.match = match
 
     def outcome(self, claim: Claim, step: str) -> Wait:
         """Return what becomes of the task."""
-        return Wait(claim, step, self.kind, self.wake_key, self.due_at, self.detail)
+        return Wait(
+            claim,
+            step,
+            self.kind,
+            self.wake_key,
+            self.due_at,
+            self.detail,
+            after=self.after,
+            match=self.match,
+        )
 
 
 def find_suspend(caught: BaseException) -> Suspend | None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 from uuid import UUID
 
 T = TypeVar("T")
+# The default of a wait that has none: it fails when its time is up.
+REFUSE: Final = object()
 
 
 class StepLog(Protocol):
@@ -85,6 +87,59 @@ class StepContext(Protocol):
         `name` is unique within the step (a second use of a name is a second call, counted in order).
         The answer must be JSON, a dataclass or a pydantic model; `returns` rebuilds it from memory.
         A call that raises is not remembered.
+        """
+        ...
+
+    async def sleep(
+        self, seconds: float | None = None, *, until: datetime | None = None, name: str = ""
+    ) -> None:
+        """Sleep durably for so many seconds, or until an instant (aware).
+
+        The attempt ends here, uncharged: it holds no slot and no memory meanwhile, and no restart shortens or
+        repeats the sleep. Then the body runs again from its top, past what `call` remembers; whatever else stands
+        before the sleep is done again. Await it in the body itself, not in a task that the body starts. `name`
+        keeps a sleep apart from others where their order may change.
+        """
+        ...
+
+    async def wait_signal(
+        self,
+        name: str,
+        *,
+        timeout_s: float | None = None,
+        default: Any = REFUSE,
+        returns: type[Any] | None = None,
+    ) -> Any:
+        """Wait for a signal to this job and return its payload; each signal is taken by one wait, the oldest first.
+
+        A signal that came before the wait counts, from the job's enqueue on. What was taken is remembered over
+        retries. The attempt ends here as in `sleep`, and the body runs again from its top. `timeout_s` counts from
+        the first look; then `default` is returned (an approval that nobody gave). `returns` is the payload's type.
+
+        Raises:
+            SignalTimeoutError: nothing came in time, and there is no default; permanent.
+            ValidationError: the payload is not of the type.
+        """
+        ...
+
+    async def wait_event(
+        self,
+        topic: str,
+        match: dict[str, Any] | None = None,
+        *,
+        timeout_s: float | None = None,
+        default: Any = REFUSE,
+        returns: type[Any] | None = None,
+        look_back_s: float = 0.0,
+    ) -> Any:
+        """Wait for the next event of a topic and return its payload; every job that waits for it gets it.
+
+        `match`: what the payload must hold (as `@>` of jsonb). `look_back_s`: an event of so many seconds before the
+        wait counts too, of seven days at most; one that an earlier wait of this step got does not. Otherwise as
+        `wait_signal`.
+
+        Raises:
+            SignalTimeoutError, ValidationError
         """
         ...
 

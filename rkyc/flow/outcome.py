@@ -127,6 +127,9 @@ class Wait:
     wake_key: str
     due_at: datetime | None = None
     detail: str | None = None
+    # Of an event: the number that it comes after, and what its payload must hold, as JSON text.
+    after: int = 0
+    match: str | None = None
 
 
 Outcome: TypeAlias = Advance | Finish | Fork | Arrive | Retry | Fail | Release | Wait

@@ -65,6 +65,11 @@ INSERT INTO rkyc.limit_slot (scope, number, name, job_id, branch, fence, freed_a
   UNION ALL SELECT 'ask:' || n, 0, 'ask', NULL, NULL, NULL, now() - interval '2 hours' FROM generate_series(1, 5) n;
 INSERT INTO rkyc.waiting (kind, wake_key, lane, job_id, step, since)
   SELECT 'limit', 'ask', 'default', $base + n, 's0', now() FROM generate_series(391, 395) n;
+INSERT INTO rkyc.waiting (kind, wake_key, lane, job_id, step, since, match)
+  SELECT 'event', 'rates', 'default', $base + n, 's0', now(), '{"usd": 1}' FROM generate_series(346, 350) n;
+INSERT INTO rkyc.signal (job_id, name, payload, source, at) SELECT $base + n, 'noop', '1', 'sql', now() FROM generate_series(1, 5) n;
+INSERT INTO rkyc.topic VALUES ('rates');
+INSERT INTO rkyc.published (topic, payload, at) SELECT 'rates', '{"usd": 1}', now() FROM generate_series(1, 5) n;
 INSERT INTO rkyc.branching VALUES ($base + 401, 3);
 INSERT INTO rkyc.join_point VALUES ($base + 401, 'gather', 0, 2);
 INSERT INTO rkyc.event (job_id, seq, type, step, attempt, at) VALUES ($base + 1, 2, 'step.retrying', 's1', 1, now());
@@ -117,6 +122,7 @@ _EXAMPLES: dict[str, Any] = {
     "deadline_s": None,
     "degraded": False,
     "detail": None,
+    "delivery_id": None,
     "details": None,
     "due_ats": _NOW + dt.timedelta(hours=1),
     "ends": False,
@@ -155,6 +161,7 @@ _EXAMPLES: dict[str, Any] = {
     "join_step": "gather",
     "kept": -1,
     "kept_days": 30,
+    "kept_s": 600.0,
     "key": "known",
     "kind": "signal",
     "kinds": "no_worker",
@@ -165,6 +172,8 @@ _EXAMPLES: dict[str, Any] = {
     "limit": 50,
     "limit_ms": "5000",
     "looks_at_horizon": True,
+    "match": None,
+    "matches": None,
     "member_branches": 1,
     "member_lanes": None,
     "member_steps": "m",
@@ -185,6 +194,7 @@ _EXAMPLES: dict[str, Any] = {
     "output": '{"x": 1}',
     "overlap": "queue",
     "outputs": '{"x": 1}',
+    "payload": '{"usd": 1}',
     "payloads": "default",
     "pid": 1,
     "pipeline": "noop",
@@ -203,6 +213,7 @@ _EXAMPLES: dict[str, Any] = {
     "sinces": 0,
     "sizes": [n + 10 for n in range(ROWS)],
     "slots": ROWS,
+    "source": "sql",
     "started_ats": _NOW,
     "status": None,
     "step": "s1",
@@ -216,6 +227,7 @@ _EXAMPLES: dict[str, Any] = {
     "texts": "t",
     "times": 3,
     "tokens_ins": 1,
+    "topic": "rates",
     "traits": None,
     "tokens_outs": 1,
     "ttls": 3600.0,
@@ -247,6 +259,8 @@ _EXAMPLES_OF: dict[str, dict[str, Any]] = {
     "find_of_job": {"uuid": UUID(f"{BASE + 501:012x}70008000{501:012x}")},
     "find_ends": {key: [BASE + n for n in range(501, 501 + ROWS)] for key in ("job_ids", "fences")},
     "hold_for_turn": {"since": _NOW},
+    "find_start": {"since": _NOW + dt.timedelta(hours=1)},
+    "give_signal": {"job_uuid": UUID(f"{BASE + 1:012x}70008000{1:012x}")},
     "is_finished": {"job_id": BASE + 501},
     "list_executions": {"since": _NOW - dt.timedelta(hours=1)},
     "lock_branching": {"job_id": BASE + 401},
@@ -266,6 +280,7 @@ _EXAMPLES_OF: dict[str, dict[str, Any]] = {
     "retry_job": {"job_id": BASE + 501},
     "take_tick": {"tick": _NOW},
     "take_idempotency_key": {"key": "new"},
+    "wake_task": {"job_id": BASE + 321},
 }
 
 

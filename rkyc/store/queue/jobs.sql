@@ -129,6 +129,10 @@ WITH gone AS (
     clock_timestamp() FROM gone
 ), buried AS (
   UPDATE rkyc.dead_letter SET state = 'requeued', archive_queue = NULL WHERE job_id = :job_id AND EXISTS (SELECT FROM gone)
+), forgotten AS (
+  -- Waits that nobody answered in time begin anew.
+  DELETE FROM rkyc.journal n USING gone g
+  WHERE n.job_id = g.job_id AND (n.name LIKE 'signal:%' OR n.name LIKE 'event:%') AND (n.answer ? 'timed_out' OR n.answer ? 'due_at')
 ), counted AS (
   UPDATE rkyc.branching b SET events = greatest(b.events, g.seq) FROM gone g WHERE b.job_id = g.job_id
 )

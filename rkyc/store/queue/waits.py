@@ -29,6 +29,7 @@ async def hold_tasks(conn: Connection, rows: Sequence[Wait], now: datetime) -> s
         wake_keys=[row.wake_key for row in rows],
         due_ats=[row.due_at for row in rows],
         details=[row.detail for row in rows],
+        matches=[row.match for row in rows],
         lanes=[c.lane for c in claims],
         steps=[row.step for row in rows],
         events=[c.events for c in claims],
@@ -48,6 +49,11 @@ async def wake_tasks(conn: Connection, kind: str, wake_key: str, limit: int) -> 
     """
     rows = await fetch(conn, _SQL["wake_tasks"], kind=kind, wake_key=wake_key, limit=limit)
     return [row["lane"] for row in rows]
+
+
+async def wake_task(conn: Connection, job_id: int, branch: int) -> None:
+    """Make one waiting task ready and tell its workers when the transaction commits."""
+    await fetch(conn, _SQL["wake_task"], job_id=job_id, branch=branch)
 
 
 async def promote_due_waits(conn: Connection, now: datetime) -> list[str]:

@@ -1,0 +1,90 @@
+"""Messages from outside: a signal to one job, an event to all that wait for its topic."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+from rkyc.errors import (
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    OutputInvalidError,
+    PayloadTooLargeError,
+)
+from rkyc.flow import payload
+from rkyc.store.pool import Connection, refuse_data_errors
+from rkyc.store.queue import signals, topics
+
+NAME_CHARS_MAX = 200
+# What is larger belongs into a blob. Bytes.
+PAYLOAD_BYTES_MAX = 2_000_000
+
+
+async def send_signal(
+    conn: Connection, job_id: UUID, name: str, value: Any, *, source: str, delivery_id: str | None = None
+) -> bool:
+    """Send a signal and wake who waits for it; False: this delivery came before.
+
+    Raises:
+        NotFoundError: no such job.
+        ConflictError: the job has ended.
+        InvalidInputError, PayloadTooLargeError: the name or the payload can't be taken.
+    """
+    _check_name("signal", name)
+    if delivery_id is not None:
+        _check_name("delivery", delivery_id)
+    text = _encode("signal", value)
+    with _refuse_data("the signal"):
+        said = await signals.give_signal(
+            conn, job_uuid=job_id, name=name, payload=text, source=source, delivery_id=delivery_id
+        )
+    if said == "unknown":
+        raise NotFoundError(f"no job {job_id}: `rkyc jobs list` shows those that are kept")
+    if said == "ended":
+        raise ConflictError(f"job {job_id} has ended: only one that is pending or running takes signals")
+    return said == "given"
+
+
+async def publish_event(conn: Connection, topic: str, value: Any) -> int:
+    """Publish an event and return how many waiting tasks it woke; call it in a transaction.
+
+    Raises:
+        InvalidInputError, PayloadTooLargeError: the topic or the payload can't be taken.
+    """
+    _check_name("topic", topic)
+    text = _encode("event", value)
+    with _refuse_data("the event"):
+        return await topics.publish_event(conn, topic, text)
+
+
+@contextlib.contextmanager
+def _refuse_data(subject: str) -> Iterator[None]:
+    """What Postgres says about the caller's value is the caller's mistake."""
+    try:
+        with refuse_data_errors(subject):
+            yield
+    except OutputInvalidError as error:
+        raise InvalidInputError(str(error), error.details) from error
+
+
+def _check_name(what: str, name: str) -> None:
+    if not 1 <= len(name) <= NAME_CHARS_MAX or "\0" in name:
+        raise InvalidInputError(
+            f"{what} {name[:50]!r} has {len(name)} characters: expected 1 to {NAME_CHARS_MAX}, and no NUL"
+        )
+
+
+def _encode(what: str, value: Any) -> str:
+    try:
+        text = payload.encode(value)
+    except OutputInvalidError as error:
+        raise InvalidInputError(f"the {what}'s payload can't be stored: {error}") from error
+    if len(text) > PAYLOAD_BYTES_MAX:
+        raise PayloadTooLargeError(
+            f"the {what}'s payload has {len(text)} bytes, at most {PAYLOAD_BYTES_MAX} are taken: "
+            "store it as a blob and pass its sha256"
+        )
+    return text
