@@ -36,6 +36,7 @@ ENVIRONMENTS = ("production", "staging", "development")
 DSN_EXPECTED = "postgresql://user:password@host:port/database"
 URL_EXPECTED = "an http:// or https:// address"
 KEY_EXPECTED = "64 hexadecimal digits"
+HOOK_EXPECTED = "at least 32 characters"
 LIMITS_EXPECTED = "name=number pairs such as claude=5,openai=5, each number from 1 to 10000"
 
 # These keep the names that operators know; all others begin with RKYC_.
@@ -209,6 +210,12 @@ class Settings(BaseSettings):
     # What comes in.
     body_bytes_max: int = _whole(2_000_000, 1024, 2**31, "largest body of a request, in bytes")
     upload_bytes_max: int = _whole(52_428_800, 1024, 2**31, "largest uploaded file, in bytes")
+    hook_secret: SecretStr | None = _field(
+        None,
+        "what the secrets of webhooks are made of; without it none are taken",
+        HOOK_EXPECTED,
+        min_length=32,
+    )
     sse_clients_max: int = _whole(5000, 1, 100_000, "event streams that a process keeps open")
 
     # Vendors.
@@ -378,7 +385,7 @@ def _check_pairs(settings: Settings) -> dict[str, str]:
 
 def _mask(name: str, value: str) -> str:
     """Hide what is secret: keys whole, the login of an address."""
-    if re.search(r"_KEYS?(_V\d+)?\Z", name):
+    if re.search(r"_(KEYS?(_V\d+)?|SECRET)\Z", name):
         return "***"
     if name.endswith(("DSN", "_URL")):
         if "password" in value.lower():

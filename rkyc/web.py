@@ -47,6 +47,7 @@ def build_web(app: App, worker: Worker | None, *, host: str, port: int = 0) -> w
         upload_bytes_max=settings.upload_bytes_max,
         sse_clients_max=settings.sse_clients_max,
         direct_dsn=settings.direct_dsn,
+        hook_secret=settings.hook_secret.get_secret_value() if settings.hook_secret else None,
         version=__version__,
     )
     hints = Hints(pool=app.pool, direct_dsn=options.direct_dsn)

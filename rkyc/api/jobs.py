@@ -10,7 +10,14 @@ import orjson
 from aiohttp import web
 
 from rkyc.api.problems import Problem
-from rkyc.api.requests import CancelRequest, EmptyRequest, JobRequest, JobsQuery, ReportQuery
+from rkyc.api.requests import (
+    CancelRequest,
+    EmptyRequest,
+    JobRequest,
+    JobsQuery,
+    ReportQuery,
+    SignalRequest,
+)
 from rkyc.api.services import SERVICES, Services
 from rkyc.api.sse import stream_events
 from rkyc.api.tokens import stream_tokens
@@ -41,6 +48,7 @@ def routes() -> list[web.RouteDef]:
         web.get(one + "/stream", stream_tokens, allow_head=False),
         web.post(one + "/cancel", cancel_job),
         web.post(one + "/retry", retry_job),
+        web.post(one + "/signal", signal_job),
         web.get(one + "/report", show_report),
     ]
 
@@ -98,7 +106,7 @@ def links_of(job_id: UUID) -> dict[str, str]:
     """Return where the job and what belongs to it are found."""
     one = f"{JOBS}/{job_id}"
     return {"self": one} | {
-        name: f"{one}/{name}" for name in ("events", "stream", "report", "cancel", "retry")
+        name: f"{one}/{name}" for name in ("events", "stream", "report", "cancel", "retry", "signal")
     }
 
 
@@ -154,6 +162,16 @@ async def retry_job(request: web.Request) -> web.Response:
     )
 
 
+async def signal_job(request: web.Request) -> web.Response:
+    """Send a signal to a job: 202, also for a delivery that came before."""
+    job_id = read_job_id(request)
+    asked = await read_body(request, SignalRequest)
+    is_new = await request.app[SERVICES].client.signal(
+        job_id, asked.name, asked.payload, delivery_id=asked.delivery_id, source="api"
+    )
+    return respond({"job_id": job_id, "name": asked.name, "repeated": not is_new}, status=202)
+
+
 async def show_report(request: web.Request) -> web.Response:
     """Show the report of a job that has ended."""
     services = request.app[SERVICES]
@@ -198,6 +216,7 @@ def _shown(row: Record, steps: Sequence[Record]) -> dict[str, Any]:
         "version": row["version"],
         "status": row["status"],
         "wait_reason": row["wait_reason"],
+        "wait_detail": row["wait_detail"],
         "pipeline_step": row["pipeline_step"],
         "progress_pct": row["progress_pct"],
         "partial": row["partial"],

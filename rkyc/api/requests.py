@@ -12,6 +12,7 @@ from rkyc.flow.states import JobState
 
 # Names that go to the database as they are: no control characters.
 Name = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[^\x00-\x1f\x7f]+$")]
+LongName = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Key = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Url = Annotated[str, StringConstraints(max_length=2000, pattern=r"^https?://[^\s\x00-\x1f\x7f]+$")]
 Reason = Annotated[str, StringConstraints(max_length=500, pattern=r"^[^\x00]*$")]
@@ -59,6 +60,14 @@ class CancelRequest(Request):
     """The body of POST …/cancel; none is needed."""
 
     reason: Reason | None = None
+
+
+class SignalRequest(Request):
+    """The body of POST …/signal."""
+
+    name: LongName
+    payload: Any = None
+    delivery_id: LongName | None = None
 
 
 class EmptyRequest(Request):

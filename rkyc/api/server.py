@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from rkyc.api import blobs, dlq, jobs, operations, pipelines, schedules
+from rkyc.api import blobs, dlq, hooks, jobs, operations, pipelines, schedules
 from rkyc.api.origin import refuse_foreign_pages
 from rkyc.api.problems import answer_problems
 from rkyc.api.services import SERVICES, Services
@@ -31,6 +31,7 @@ def make_application(services: Services) -> web.Application:
             *dlq.routes(),
             *blobs.routes(services.options),
             *pipelines.routes(),
+            *hooks.routes(),
             *schedules.routes(),
         ]
     )

@@ -38,6 +38,7 @@ class ApiOptions:
     ping_s: float = 15.0
     look_s: float = 1.0
     direct_dsn: str | None = None
+    hook_secret: str | None = field(default=None, repr=False)
     version: str = ""
 
 

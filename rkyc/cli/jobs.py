@@ -1,33 +1,38 @@
-"""`rkyc jobs`: list, show, watch, cancel and retry jobs, by the database alone."""
+"""`rkyc jobs`: list, show, watch, cancel, retry and signal jobs, by the database alone."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Any, TypeAlias
+from urllib.parse import quote
 from uuid import UUID
 
 import typer
 
 from rkyc.cli.follow import choose_view, describe_step, follow_job
-from rkyc.cli.options import DsnOption, JsonOption, make_program
+from rkyc.cli.options import DsnOption, JsonOption, make_program, read_json_input
 from rkyc.cli.output import decode_row, one_line, print_json, print_table, say, show
 from rkyc.cli.program import EXIT_FAILED
-from rkyc.cli.session import name_actor, open_store, run_async
+from rkyc.cli.session import name_actor, open_store, read_settings, run_async
+from rkyc.config import HOOK_EXPECTED
+from rkyc.engine.messages import HOOKS, derive_hook_key
+from rkyc.errors import ConfigError
 from rkyc.store.pool import Record
 
 _LIST_COLUMNS = ("job_id", "pipeline", "status", "wait_reason", "pipeline_step", "progress_pct", "created_at")
 _SHOW_FIELDS = (
     *("job_id", "pipeline", "version", "lane", "status", "wait_reason", "pipeline_step", "progress_pct"),
     *("partial", "error_code", "error_message", "worker", "created_at", "started_at", "finished_at"),
-    *("due_at", "metadata", "usage"),
+    *("wait_detail", "due_at", "metadata", "usage"),
 )
 # Longer inputs and results are shown by --json alone.
 _VALUE_CHARS_MAX = 1000
 
 JobArgument: TypeAlias = Annotated[UUID, typer.Argument(metavar="JOB_ID")]
 
-program = make_program(no_args_is_help=True, help="List, show, watch, cancel and retry jobs.")
+program = make_program(no_args_is_help=True, help="List, show, watch, cancel, retry and signal jobs.")
 
 
 class Status(StrEnum):
@@ -131,6 +136,53 @@ def retry(job_id: JobArgument, json: JsonOption = False, dsn: DsnOption = None) 
         print_json({"job_id": job_id, "status": job["status"], "pipeline_step": job["pipeline_step"]})
     else:
         print(f"{job_id} {job['status']} at {job['pipeline_step']}")
+
+
+@program.command()
+def signal(
+    job_id: JobArgument,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the job waits for.")],
+    payload: Annotated[str, typer.Argument(metavar="JSON|@FILE", help="What it is told.")] = "null",
+    delivery: Annotated[
+        str | None, typer.Option(metavar="ID", help="The same one counts once, however often it is sent.")
+    ] = None,
+    json: JsonOption = False,
+    dsn: DsnOption = None,
+) -> None:
+    """Send a signal to a job, now or before it waits."""
+    value = read_json_input(payload, "JSON")
+
+    async def act() -> tuple[bool, Record]:
+        async with open_store(dsn) as app:
+            is_new = await app.client.signal(job_id, name, value, delivery_id=delivery, source="cli")
+            return is_new, await app.client.get(job_id)
+
+    is_new, job = run_async(act())
+    if json:
+        print_json({"job_id": job_id, "name": name, "repeated": not is_new, "status": job["status"]})
+    else:
+        print(f"{job_id} signal {name} sent" if is_new else f"{job_id} signal {name} had come before")
+
+
+@program.command()
+def hook(
+    job_id: JobArgument,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The signal that it becomes.")],
+    json: JsonOption = False,
+) -> None:
+    """Print where a webhook sends a signal to, and the secret that it is signed with."""
+    master = read_settings().hook_secret
+    if master is None:
+        raise ConfigError(
+            f"RKYC_HOOK_SECRET is not set: set it, here and for `rkyc serve`, to {HOOK_EXPECTED}"
+        )
+    path = f"{HOOKS}/{job_id}/{quote(name, safe='')}"
+    key = derive_hook_key(master.get_secret_value(), job_id, name)
+    secret = "whsec_" + base64.b64encode(key).decode()
+    if json:
+        print_json({"path": path, "secret": secret})
+    else:
+        print(f"POST {path}\n{secret}")
 
 
 def describe_end(job: Record) -> str:

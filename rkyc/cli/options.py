@@ -38,20 +38,19 @@ def make_program(**options: Any) -> typer.Typer:
     )
 
 
-def read_json_input(given: str) -> Any:
-    """Return the value of `--input`: JSON, or `@FILE` with JSON in it.
+def read_json_input(given: str, place: str = "--input") -> Any:
+    """Return the value of an option or argument: JSON, or `@FILE` with JSON in it.
 
     Raises:
         InvalidInputError: no such file, or not JSON.
     """
-    place = "--input"
     text: str | bytes = given
     if given.startswith("@"):
-        place = given[1:]
+        option, place = place, given[1:]
         try:
             text = Path(place).read_bytes()
         except OSError as error:
-            raise InvalidInputError(f"--input {given}: {place} can't be read ({error.strerror})") from error
+            raise InvalidInputError(f"{option} {given}: {place} can't be read ({error.strerror})") from error
     try:
         return payload.decode(text)
     except InvalidInputError as error:

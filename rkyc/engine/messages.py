@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import hmac
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
@@ -18,6 +20,8 @@ from rkyc.flow import payload
 from rkyc.store.pool import Connection, refuse_data_errors
 from rkyc.store.queue import signals, topics
 
+# Where webhooks come in.
+HOOKS = "/api/v1/hooks"
 NAME_CHARS_MAX = 200
 # What is larger belongs into a blob. Bytes.
 PAYLOAD_BYTES_MAX = 2_000_000
@@ -58,6 +62,11 @@ async def publish_event(conn: Connection, topic: str, value: Any) -> int:
     text = _encode("event", value)
     with _refuse_data("the event"):
         return await topics.publish_event(conn, topic, text)
+
+
+def derive_hook_key(master: str, job_id: UUID, name: str) -> bytes:
+    """Return the key that webhooks for one signal of one job are signed with; 32 bytes."""
+    return hmac.digest(master.encode(), f"{job_id}/{name}".encode("utf-8", "surrogateescape"), hashlib.sha256)
 
 
 @contextlib.contextmanager

@@ -23,7 +23,8 @@ from tests.support.web import Web, open_web
 pytestmark = pytest.mark.anyio
 
 JOB_FIELDS = {
-    "job_id", "pipeline", "version", "status", "wait_reason", "pipeline_step", "progress_pct", "partial", "warnings",
+    "job_id", "pipeline", "version", "status", "wait_reason", "wait_detail", "pipeline_step", "progress_pct", "partial",
+    "warnings",
     "error", "steps", "result", "usage", "created_at", "started_at", "finished_at", "metadata",
 }  # fmt: skip
 UNKNOWN = "019a0000-0000-7000-8000-000000000000"
