@@ -65,7 +65,8 @@ WITH held AS MATERIALIZED (
     AS d(job_id, branch, fence, seq, lane, step, due_at, reason, error_attempts, crash_attempts, attempt, error_code, error_message,
          step_started_at)
   CROSS JOIN LATERAL (
-    SELECT r.ctid AS place, r.started_at, r.alone_crashes FROM rkyc.running r
+    -- Crashes alone are those of the step that was claimed: a later one starts with a clean record.
+    SELECT r.ctid AS place, r.started_at, CASE WHEN r.step = d.step THEN r.alone_crashes ELSE 0 END AS alone_crashes FROM rkyc.running r
     WHERE r.job_id = d.job_id AND r.branch = d.branch AND r.fence = d.fence FOR UPDATE
   ) r
 ), gone AS (

@@ -11,7 +11,7 @@ from rkyc.flow.job import Claim
 from rkyc.store.pool import Connection, Pool
 from rkyc.store.queue import commits, tasks, workers
 from tests.support.engine import announce, query, serve, wait_for
-from tests.support.moves import NOW, add_job, add_worker, advance, claim
+from tests.support.moves import NOW, add_job, add_worker, advance, claim, retry
 from tests.support.probes import registry
 
 pytestmark = pytest.mark.anyio
@@ -167,6 +167,33 @@ async def test_a_checkpoint_clears_the_record_of_crashes(pool: Pool) -> None:
         await reclaim(conn, worker_id)
         (again,) = await claim(conn, worker_id)
         assert again.crash_attempts == 1
+
+
+async def test_a_retry_of_a_later_step_is_not_charged_with_the_crashes_of_the_one_before(pool: Pool) -> None:
+    await announce(pool, *registry)
+    async with pool.connection() as conn:
+        worker_id, _ = await hold(conn)
+        await reclaim(conn, worker_id)
+        worker_id = await add_worker(conn)
+        await claim(conn, worker_id)
+        await reclaim(conn, worker_id)
+        worker_id = await add_worker(conn)
+        suspect = await tasks.claim_suspect(
+            conn, wake_keys=["chained@1"], lanes=["default"], worker_id=worker_id, now=NOW
+        )
+        assert suspect is not None
+        # Its process dies right after the checkpoint, before it could let go of the next step.
+        await commits.advance_tasks(conn, [advance(suspect, "s2")], worker_id=worker_id, now=NOW)
+        await reclaim(conn, worker_id)
+        worker_id = await add_worker(conn)
+        (held,) = await claim(conn, worker_id)
+        assert (held.step, held.crash_attempts, held.alone_crashes) == ("s2", 1, 1)
+        await commits.advance_tasks(conn, [advance(held, "s3")], worker_id=worker_id, now=NOW)
+        # As the executor goes on after a checkpoint.
+        held.events, held.step, held.crash_attempts, held.alone_crashes = held.events + 1, "s3", 0, 0
+        await commits.retry_tasks(conn, [retry(held)], worker_id=worker_id, now=NOW)
+        row = await conn.fetchrow("SELECT step, crash_attempts, alone_crashes FROM rkyc.scheduled")
+        assert tuple(row) == ("s3", 0, 0)
 
 
 async def test_a_suspect_of_an_unknown_version_is_not_claimed(pool: Pool) -> None:
