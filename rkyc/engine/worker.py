@@ -179,6 +179,15 @@ class Worker:
             on_ready=self._on_ready,
         )
 
+    def _make_presence(self) -> Presence:
+        return Presence(
+            pool=self._pool,
+            direct_dsn=self._options.direct_dsn,
+            worker_id=self.worker_id,
+            on_notice=self._hear,
+            on_return=self._return,
+        )
+
     def _wire(self, registration: Mapping[str, Any]) -> None:
         """Make the parts and introduce them to one another."""
         options = self._options
@@ -221,13 +230,7 @@ class Worker:
             give_back=self._executor.give_back,
         )
         self._executor.on_free = self._dispatcher.on_free
-        self._presence = Presence(
-            pool=self._pool,
-            direct_dsn=options.direct_dsn,
-            worker_id=self.worker_id,
-            on_notice=self._hear,
-            on_return=self._return,
-        )
+        self._presence = self._make_presence()
         self._scheduler = Scheduler(pool=self._pool, clock=self._clock, cancel=Client(pool=self._pool).cancel)
         self._schedule_loop = PeriodicLoop("schedules", self._scheduler.run_once, interval_s=IDLE_S)
         self._scheduler.wake = self._schedule_loop.wake
