@@ -102,6 +102,8 @@ class JobHistory:
             case "event" if row["type"] == "job.retried":
                 said = orjson.loads(row["data"])
                 yield from self._end(row, said["state"], said)
+                if said.get("kept") is not None:
+                    self._done = set(said["kept"])
                 yield self._event(row, _RETRIED, "job.retried", row["step"], "pending")
             case "stream":
                 said = orjson.loads(row["data"])

@@ -12,10 +12,10 @@ from aiohttp import web
 from rkyc.api.problems import Problem
 from rkyc.api.requests import (
     CancelRequest,
-    EmptyRequest,
     JobRequest,
     JobsQuery,
     ReportQuery,
+    RetryRequest,
     SignalRequest,
 )
 from rkyc.api.services import SERVICES, Services
@@ -151,10 +151,14 @@ async def cancel(services: Services, job_id: UUID, reason: str | None = None, *,
 
 
 async def retry_job(request: web.Request) -> web.Response:
-    """Start a failed or cancelled job again where it was."""
+    """Start a failed or cancelled job again where it was, or any that ended from a step on."""
     job_id = read_job_id(request)
-    await read_body(request, EmptyRequest, may_be_empty=True)
-    await request.app[SERVICES].client.retry(job_id, by=name_actor(request))
+    asked = await read_body(request, RetryRequest, may_be_empty=True)
+    client = request.app[SERVICES].client
+    if asked.from_step is not None:
+        await client.retry_from(job_id, asked.from_step, by=name_actor(request))
+    else:
+        await client.retry(job_id, by=name_actor(request))
     return respond(
         {"job_id": job_id, "status": "pending", "links": links_of(job_id)},
         status=202,

@@ -74,6 +74,36 @@ class EmptyRequest(Request):
     """A body that may only be `{}`, or missing."""
 
 
+class RetryRequest(Request):
+    """The body of POST …/retry; none is needed."""
+
+    from_step: Name | None = None
+
+
+class ForkRequest(Request):
+    """The body of POST …/fork; no input: the same."""
+
+    from_step: Name
+    input: Any = None
+    outputs: dict[Name, Any] = Field(default_factory=dict)
+    version: int | None = Field(default=None, ge=1, lt=2**31)
+
+
+class RerunRequest(Request):
+    """The body of POST …/rerun; none is needed."""
+
+    input: Any = None
+    degraded: bool = False
+    version: int | None = Field(default=None, ge=1, lt=2**31)
+    dry_run: bool = False
+
+
+class DiffQuery(Request):
+    """The query of GET …/diff: the other job."""
+
+    to: UUID
+
+
 class StartQuery(Request):
     """The query of POST /api/v1/pipelines/{pipeline}, whose body is the input itself."""
 

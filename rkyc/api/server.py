@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from rkyc.api import blobs, dlq, hooks, jobs, operations, pipelines, schedules
+from rkyc.api import blobs, dlq, hooks, job_changes, jobs, operations, pipelines, schedules
 from rkyc.api.origin import refuse_foreign_pages
 from rkyc.api.problems import answer_problems
 from rkyc.api.services import SERVICES, Services
@@ -29,6 +29,7 @@ def make_application(services: Services) -> web.Application:
             *operations.routes(),
             *jobs.routes(),
             *dlq.routes(),
+            *job_changes.routes(),
             *blobs.routes(services.options),
             *pipelines.routes(),
             *hooks.routes(),

@@ -1,4 +1,4 @@
-"""`rkyc jobs`: list, show, watch, cancel, retry and signal jobs, by the database alone."""
+"""`rkyc jobs`: list, show, watch, cancel, retry and signal jobs, by the database alone; see also `job_changes`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from uuid import UUID
 
 import typer
 
+from rkyc.cli import job_changes
 from rkyc.cli.follow import choose_view, describe_step, follow_job
 from rkyc.cli.options import DsnOption, JsonOption, make_program, read_json_input
 from rkyc.cli.output import decode_row, one_line, print_json, print_table, say, show
@@ -32,7 +33,8 @@ _VALUE_CHARS_MAX = 1000
 
 JobArgument: TypeAlias = Annotated[UUID, typer.Argument(metavar="JOB_ID")]
 
-program = make_program(no_args_is_help=True, help="List, show, watch, cancel, retry and signal jobs.")
+program = make_program(no_args_is_help=True, help="List, show, watch, cancel, retry, fork and signal jobs.")
+job_changes.add_to(program)
 
 
 class Status(StrEnum):
@@ -123,12 +125,25 @@ def cancel(
 
 
 @program.command()
-def retry(job_id: JobArgument, json: JsonOption = False, dsn: DsnOption = None) -> None:
+def retry(
+    job_id: JobArgument,
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="STEP", help="Run this step and all after it again, of any job that ended."
+        ),
+    ] = None,
+    json: JsonOption = False,
+    dsn: DsnOption = None,
+) -> None:
     """Start a failed or cancelled job again where it ended; completed steps keep their outputs."""
 
     async def act() -> Record:
         async with open_store(dsn) as app:
-            await app.client.retry(job_id, by=name_actor())
+            if from_ is not None:
+                await app.client.retry_from(job_id, from_, by=name_actor())
+            else:
+                await app.client.retry(job_id, by=name_actor())
             return await app.client.get(job_id)
 
     job = run_async(act())

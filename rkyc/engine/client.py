@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,27 +14,24 @@ from typing import Any
 from uuid import UUID
 
 from rkyc.engine import endings, messages
+from rkyc.engine.changing import Changing
 from rkyc.engine.dead_letters import DeadLetters
 from rkyc.engine.enqueuer import GROUP_ROWS_MAX, Enqueuer
+from rkyc.engine.intake import encode_input, make_job_ids
 from rkyc.engine.schedules import Schedules
 from rkyc.errors import (
     ConfigError,
     ConflictError,
     DatabaseConnectionError,
-    InvalidInputError,
     NotFoundError,
-    OutputInvalidError,
-    PayloadTooLargeError,
     RkycError,
     WorkerBaseException,
 )
 from rkyc.flow import payload
-from rkyc.flow.ids import RANDOM_BYTES, make_uuid7
 from rkyc.store.pool import Connection, Pool, Record
 from rkyc.store.queue import audit, commits, dead_letters, jobs, listing
 from rkyc.store.queue.jobs import NewJobs
 
-INPUT_BYTES_MAX = 16_000_000
 # A cancel that finds a task between two tables looks again on a fresh snapshot.
 CANCEL_TRIES = 20
 
@@ -49,7 +44,7 @@ class Submitted:
     is_new: bool
 
 
-class Client:
+class Client(Changing):
     """Jobs and `schedules`, by one pool. `Client(dsn)` opens a pool of its own at the first call; close it with `aclose`.
 
     Raises:
@@ -119,7 +114,7 @@ class Client:
             ConflictError: the key was used with another input.
             PayloadTooLargeError: the input is over 16 MB.
         """
-        text = _encode_input(input)
+        text = encode_input(input)
         new = NewJobs(
             pipeline,
             lane,
@@ -130,7 +125,7 @@ class Client:
             budget_usd,
             idempotency_key,
         )
-        (job_id,) = _new_ids(1)
+        (job_id,) = make_job_ids(1)
         if conn is not None:
             # A refusal must not leave its key behind in a transaction that the caller commits all the same.
             async with conn.transaction() if idempotency_key is not None else contextlib.nullcontext():
@@ -179,8 +174,8 @@ class Client:
             UnknownPipelineError, UnknownLaneError, PayloadTooLargeError
         """
         new = NewJobs(pipeline, lane, metadata=payload.encode(metadata) if metadata else None)
-        texts = [_encode_input(one) for one in inputs]
-        ids = _new_ids(len(texts))
+        texts = [encode_input(one) for one in inputs]
+        ids = make_job_ids(len(texts))
         starts = iter(range(0, len(ids), GROUP_ROWS_MAX))
         if conn is not None:
             for start in starts:
@@ -371,20 +366,3 @@ class Client:
             await audit.write_entry(conn, who=by, action="job.retry", kind="job", object=str(job_id))
         async with pool.connection() as conn:
             await jobs.notify(conn, jobs.WAKE_CHANNEL, sorted(set(lanes)))
-
-
-def _new_ids(count: int) -> list[UUID]:
-    now, random = time.time_ns() // 1_000_000, os.urandom(RANDOM_BYTES * count)
-    return [make_uuid7(now, random[at : at + RANDOM_BYTES]) for at in range(0, len(random), RANDOM_BYTES)]
-
-
-def _encode_input(value: Any) -> str:
-    try:
-        text = payload.encode(value)
-    except OutputInvalidError as error:
-        raise InvalidInputError(f"the job's input can't be stored: {error}") from error
-    if len(text) > INPUT_BYTES_MAX:
-        raise PayloadTooLargeError(
-            f"the input has {len(text)} bytes, at most {INPUT_BYTES_MAX} are taken: store it as a blob and pass its sha256"
-        )
-    return text

@@ -36,7 +36,7 @@ from rkyc.engine.upkeep import Upkeep, UpkeepOptions
 from rkyc.errors import DatabaseConnectionError, DefinitionError, StoreError
 from rkyc.flow.pipeline import Registry
 from rkyc.store.pool import Pool
-from rkyc.store.queue import pipelines, workers
+from rkyc.store.queue import pipelines, restarts, workers
 from rkyc.telemetry import events
 from rkyc.telemetry.logs import get_logger
 from rkyc.telemetry.metrics import Metrics
@@ -133,6 +133,7 @@ class Worker:
             await pipelines.register_pipelines(conn, self._registry)
             await declare_schedules(conn, self._registry)
             self.worker_id = await workers.register_worker(conn, **registration)
+            await restarts.register_editions(conn, self.worker_id, self._registry, self._resources)
         self._limit()
         self._wire(registration)
         await self._slots.declare()

@@ -110,6 +110,7 @@ class Graph:
                     "next": list(self.followers(place)),
                     "waits_for": place.waits_for,
                     "optional": place.step.optional,
+                    "carries": place.step.carry is not None,
                 }
                 for place in self.places.values()
             ],

@@ -16,6 +16,7 @@ import re
 import typing
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Literal, TypeAlias, overload
+from uuid import UUID
 
 import pydantic
 
@@ -28,6 +29,7 @@ StepFunction: TypeAlias = Callable[..., Awaitable[Any]]
 AnyFunction: TypeAlias = Callable[..., Any]
 RunIn: TypeAlias = Literal["thread", "process"]
 SaveFunction: TypeAlias = Callable[[Any, Any], Awaitable[None]]
+CarryFunction: TypeAlias = Callable[[Any, UUID, UUID], Awaitable[None]]
 
 STEP_NAME = re.compile(r"[a-z_][a-z0-9_.-]{0,62}")
 # What a lane may be called; high, default and low are always there.
@@ -63,6 +65,9 @@ class Step:
     task_name: str
     # The plain function that `fn` calls in a thread or in a child process.
     blocking: AnyFunction | None = None
+    version: int = 1
+    fingerprint: tuple[str, ...] = ()
+    carry: CarryFunction | None = None
 
     def __post_init__(self) -> None:
         # Names may be given, here and in `with_policy`.
@@ -155,6 +160,9 @@ def step(
     concurrency: int | None = ...,
     task_name: str | None = ...,
     run_in: RunIn | None = ...,
+    version: int = ...,
+    fingerprint: Iterable[str] = ...,
+    carry: CarryFunction | None = ...,
 ) -> Callable[[AnyFunction], Step]: ...
 def step(
     fn: AnyFunction | None = None,
@@ -172,6 +180,9 @@ def step(
     concurrency: int | None = None,
     task_name: str | None = None,
     run_in: RunIn | None = None,
+    version: int = 1,
+    fingerprint: Iterable[str] = (),
+    carry: CarryFunction | None = None,
 ) -> Step | Callable[[AnyFunction], Step]:
     """Make a step of a function `(ctx, input, …) -> output`.
 
@@ -181,6 +192,8 @@ def step(
     `optional`: a permanent failure degrades the job instead of failing it. `share`: the step's
     part of the progress bar, in points; equal parts without it. `run_in`: where a plain `def` runs: in a
     `thread` (the default; it can't be stopped, only left behind) or in a child `process` (it is killed).
+    `version` and `fingerprint` (prompt ids, models): `rkyc rerun --changed` runs the step again when they
+    differ. `carry(conn, source_job_id, job_id)`: copies what `save` wrote to a job that is forked behind it.
 
     Raises:
         DefinitionError: the function can't be a step; says why.
@@ -210,6 +223,9 @@ def step(
             output=output,
             task_name=task_name or function.__name__,
             blocking=blocking,
+            version=version,
+            fingerprint=tuple(fingerprint),
+            carry=carry,
         )
 
     return make(fn) if fn is not None else make

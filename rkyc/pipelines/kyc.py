@@ -11,11 +11,22 @@ from __future__ import annotations
 from rkyc.flow.graph import chain
 from rkyc.flow.pipeline import Pipeline, Registry
 from rkyc.flow.retry import RetryPolicy, Timeouts
-from rkyc.flow.step import SaveFunction, Step, StepFunction, step
+from rkyc.flow.step import CarryFunction, SaveFunction, Step, StepFunction, step
 from rkyc.providers.embedding.embedder import Embedder
 from rkyc.providers.llm.router import Llm
 from rkyc.providers.search.router import Search
-from rkyc.steps.kyc import context, doc_ingest, external, index, insight, signal, snapshot, validation
+from rkyc.steps.kyc import (
+    context,
+    doc_ingest,
+    external,
+    index,
+    insight,
+    prompts,
+    signal,
+    snapshot,
+    validation,
+)
+from rkyc.store.kyc import carries
 from rkyc.store.pool import Pool
 
 # One first try and three retries, 1, 2, 4 s apart at most, never above 300 s.
@@ -32,6 +43,8 @@ def _place(
     needs: tuple[type, ...] = (),
     limits: tuple[str, ...] = (),
     save: SaveFunction | None = None,
+    carry: CarryFunction | None = None,
+    fingerprint: tuple[str, ...] = (),
 ) -> Step:
     make = step(
         name=name,
@@ -42,6 +55,8 @@ def _place(
         needs=(Pool, *needs),
         limits=limits,
         save=save,
+        carry=carry,
+        fingerprint=fingerprint,
     )
     return make(run)
 
@@ -51,9 +66,25 @@ kyc = Pipeline(
     version=1,
     title="corporate risk analysis",
     steps=chain(
-        _place("snapshot", "collect_snapshot", snapshot.run, limit_s=20, share=10, save=snapshot.save),
+        _place(
+            "snapshot",
+            "collect_snapshot",
+            snapshot.run,
+            limit_s=20,
+            share=10,
+            save=snapshot.save,
+            carry=carries.carry_analysis,
+        ),
         # Two seconds a page for the largest dossier that is taken.
-        _place("doc_ingest", "ingest_documents", doc_ingest.run, limit_s=600, share=20, save=doc_ingest.save),
+        _place(
+            "doc_ingest",
+            "ingest_documents",
+            doc_ingest.run,
+            limit_s=600,
+            share=20,
+            save=doc_ingest.save,
+            carry=carries.carry_documents,
+        ),
         _place(
             "external",
             "search_external",
@@ -63,6 +94,7 @@ kyc = Pipeline(
             needs=(Search,),
             limits=("search",),
             save=external.save,
+            carry=carries.carry_events,
         ),
         _place(
             "context",
@@ -72,10 +104,29 @@ kyc = Pipeline(
             share=10,
             needs=(Embedder,),
             save=context.save,
+            carry=carries.carry_context,
         ),
-        _place("signal", "extract_signals", signal.run, limit_s=300, share=20, needs=(Llm,), limits=("llm",)),
+        _place(
+            "signal",
+            "extract_signals",
+            signal.run,
+            limit_s=300,
+            share=20,
+            needs=(Llm,),
+            limits=("llm",),
+            fingerprint=prompts.identify_prompts(),
+        ),
         _place("validation", "validate_signals", validation.run, limit_s=60, share=10, needs=(Llm, Embedder)),
-        _place("index", "index_vectors", index.run, limit_s=60, share=15, needs=(Embedder,), save=index.save),
+        _place(
+            "index",
+            "index_vectors",
+            index.run,
+            limit_s=60,
+            share=15,
+            needs=(Embedder,),
+            save=index.save,
+            carry=carries.carry_signals,
+        ),
         _place(
             "insight",
             "generate_insight",
@@ -85,6 +136,7 @@ kyc = Pipeline(
             needs=(Llm,),
             limits=("llm",),
             save=insight.save,
+            fingerprint=insight.identify_prompts(),
         ),
     ),
 )

@@ -26,6 +26,11 @@ class Embedder:
         self._provider = provider
         self._timeout_s = timeout_s
 
+    @property
+    def fingerprint(self) -> tuple[str, ...]:
+        """The model: vectors of another can't be compared."""
+        return (f"{self.name}/{self.model}/{self.dim}",)
+
     async def embed(self, texts: Sequence[str], *, timeout_s: float | None = None) -> Embedding:
         """Embed all texts; see `EmbeddingProvider.embed` for what it raises."""
         limit_s = self._timeout_s if timeout_s is None else timeout_s

@@ -60,6 +60,11 @@ class Llm:
         """Name the track's chain in its order, as `provider/model`: part of a step's fingerprint."""
         return tuple(f"{provider.name}/{provider.model}" for provider in self._chains[track])
 
+    @property
+    def fingerprint(self) -> tuple[str, ...]:
+        """The models of both tracks: with others, a step's answers no longer stand."""
+        return tuple(f"{track}={model}" for track in Track for model in self.models(track))
+
     def track_for(self, data_class: DataClass) -> Track:
         """Choose the track: only PUBLIC data may go outside, and stays inside when there is no outside."""
         if data_class is DataClass.PUBLIC and self.available(Track.EXTERNAL):

@@ -14,6 +14,10 @@ SELECT r.seq, r.kind, r.type, r.step, r.at, r.attempt, r.degraded, r.data, r.res
   SELECT c.seq, 2, 'checkpoint', NULL, c.step, c.finished_at, c.attempt, c.degraded, NULL, NULL
   FROM rkyc.checkpoint c WHERE c.job_id = :job_id AND c.seq >= :since
   UNION ALL
+  -- What happened stays told, though it no longer counts; a result is told by the event that undid it.
+  SELECT c.seq, 2, 'checkpoint', NULL, c.step, c.finished_at, c.attempt, c.degraded, NULL, NULL
+  FROM rkyc.superseded_checkpoint c WHERE c.job_id = :job_id AND c.seq >= :since AND NOT c.was_result
+  UNION ALL
   SELECT e.seq, 3, 'event', e.type, e.step, e.at, e.attempt, false, e.data, NULL
   FROM rkyc.event e WHERE e.job_id = :job_id AND e.seq >= :since
   UNION ALL

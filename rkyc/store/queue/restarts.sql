@@ -1,0 +1,155 @@
+-- name: read_source
+SELECT j.id, j.uuid, j.pipeline, j.version, j.lane, j.input, h.state
+FROM rkyc.job j LEFT JOIN LATERAL (SELECT h.state FROM rkyc.history h WHERE h.job_id = j.id OFFSET 0) h ON true
+WHERE j.uuid = :uuid;
+
+-- name: lock_end
+-- Whoever starts an ended job again holds its end meanwhile.
+SELECT state FROM rkyc.history WHERE job_id = :job_id FOR UPDATE;
+
+-- name: read_version_graph
+SELECT v.graph, v.version FROM rkyc.pipeline_version v
+WHERE v.name = :name AND (:version::int IS NULL OR v.version = :version) ORDER BY v.version DESC LIMIT 1;
+
+-- name: list_done_steps
+-- With what the worker that did it had declared of the step; the last one of a step last.
+SELECT c.step, c.degraded, (
+    SELECT e.identities -> c.step FROM rkyc.worker_edition w JOIN rkyc.pipeline_edition e ON e.id = w.edition_id
+    WHERE w.worker_id = c.worker_id AND e.name = :pipeline ORDER BY e.version = :version DESC, e.version DESC LIMIT 1) AS identity
+FROM (
+  SELECT c.step, c.degraded, c.worker_id, c.seq FROM rkyc.checkpoint c WHERE c.job_id = :job_id
+  UNION ALL
+  SELECT h.step, h.degraded, h.worker_id, h.seq FROM rkyc.history h WHERE h.job_id = :job_id AND h.state = 'completed'
+) c ORDER BY c.seq;
+
+-- name: read_identities
+-- What the newest start of a worker declared.
+SELECT e.identities FROM rkyc.pipeline_edition e WHERE e.name = :name AND e.version = :version ORDER BY e.registered_at DESC LIMIT 1;
+
+-- name: sum_costs
+-- By step, of the job itself or of the nearest one that it took the step over from.
+WITH RECURSIVE origin AS (
+  SELECT :job_id::bigint AS id, 0 AS depth
+  UNION ALL
+  SELECT l.source_id, o.depth + 1 FROM origin o CROSS JOIN LATERAL (
+    SELECT l.source_id FROM rkyc.lineage l WHERE l.job_id = o.id AND l.kind <> 'continue' OFFSET 0) l
+  WHERE o.depth < 100
+)
+SELECT DISTINCT ON (u.step) u.step, u.depth, u.calls, u.tokens_in, u.tokens_out, u.cost_usd
+FROM (
+  SELECT u.step, o.depth, count(*)::int AS calls, coalesce(sum(u.tokens_in), 0)::bigint AS tokens_in,
+    coalesce(sum(u.tokens_out), 0)::bigint AS tokens_out, coalesce(sum(u.cost_usd), 0)::float8 AS cost_usd
+  FROM origin o CROSS JOIN LATERAL (SELECT * FROM rkyc.journal u WHERE u.job_id = o.id OFFSET 0) u
+  GROUP BY u.step, o.depth
+) u ORDER BY u.step, u.depth;
+
+-- name: fork_job
+-- nothing -> pending: a new job that begins with the kept checkpoints of another
+WITH source AS (
+  SELECT * FROM rkyc.job WHERE id = :source_id
+), new_job AS (
+  INSERT INTO rkyc.job (uuid, pipeline, version, lane, input, metadata, webhook_url, budget_usd, traits, created_at)
+  SELECT :uuid, j.pipeline, :version, j.lane, coalesce(:input::jsonb, j.input),
+    (j.metadata - '{forked_from,forked_at,rerun_of,continued_from}'::text[]) || :metadata::jsonb, j.webhook_url, j.budget_usd,
+    -- Nobody waits for its end, and no key was taken for it.
+    nullif(j.traits - '{on_end,parent,schedule,unique}'::text[], '{}'), clock_timestamp()
+  FROM source j RETURNING id, lane
+), kept AS (
+  SELECT k.*, c.* FROM unnest(:kept_steps::text[], :kept_branches::int[], :kept_nexts::text[], :kept_outputs::text[])
+    WITH ORDINALITY AS k(kept_step, kept_branch, kept_next, edited, number)
+  CROSS JOIN LATERAL (
+    SELECT * FROM rkyc.checkpoint c WHERE c.job_id = :source_id AND c.step = k.kept_step ORDER BY c.seq DESC LIMIT 1
+  ) c
+), copied AS (
+  INSERT INTO rkyc.checkpoint (job_id, seq, branch, step, next_step, attempt, fence, worker_id, output, degraded, warnings, metadata,
+                               started_at, finished_at)
+  SELECT n.id, k.number, k.kept_branch, k.kept_step, k.kept_next, k.attempt, k.fence, k.worker_id,
+    coalesce(k.edited::jsonb, k.output), k.degraded, k.warnings, k.metadata, k.started_at, k.finished_at
+  FROM kept k CROSS JOIN new_job n
+  RETURNING step
+), linked AS (
+  INSERT INTO rkyc.lineage (job_id, source_id, kind, at) SELECT n.id, :source_id, :kind, clock_timestamp() FROM new_job n
+), branching AS (
+  INSERT INTO rkyc.branching (job_id, events) SELECT n.id, cardinality(:kept_steps::text[]) FROM new_job n WHERE :is_forked::boolean
+), joins AS (
+  INSERT INTO rkyc.join_point (job_id, step, branch, remaining)
+  SELECT n.id, p.step, p.branch, p.remaining
+  FROM new_job n CROSS JOIN unnest(:join_steps::text[], :join_branches::int[], :join_remainings::int[]) AS p(step, branch, remaining)
+), begun AS (
+  INSERT INTO rkyc.ready (lane, job_id, branch, step, events)
+  SELECT coalesce(s.lane, n.lane), n.id, s.branch, s.step, cardinality(:kept_steps::text[])
+  FROM new_job n CROSS JOIN unnest(:start_steps::text[], :start_branches::int[], :start_lanes::text[]) AS s(step, branch, lane)
+  RETURNING lane
+)
+SELECT (SELECT count(*)::int FROM copied) AS copied, ARRAY(SELECT DISTINCT lane FROM begun) AS lanes;
+
+-- name: restart_job
+-- completed, failed, cancelled -> pending at the steps that begin again; what no longer counts is kept aside
+WITH gone AS (
+  DELETE FROM rkyc.history WHERE job_id = :job_id RETURNING *
+), told AS (
+  INSERT INTO rkyc.event (job_id, seq, type, branch, step, attempt, worker_id, data, at)
+  SELECT job_id, seq, 'job.retried', branch, step, attempt, worker_id,
+    jsonb_build_object('state', state, 'error_code', error_code, 'error', error_message, 'started_at', started_at,
+      'finished_at', finished_at, 'from_step', :from_step::text, 'kept', to_jsonb(:kept_steps::text[])),
+    clock_timestamp() FROM gone
+), moved AS (
+  DELETE FROM rkyc.checkpoint c USING gone g WHERE c.job_id = g.job_id AND c.step <> ALL (:kept_steps::text[]) RETURNING c.*
+), aside AS (
+  INSERT INTO rkyc.superseded_checkpoint (job_id, seq, branch, step, next_step, attempt, fence, worker_id, output, degraded, warnings,
+                                          metadata, started_at, finished_at, was_result, superseded_at)
+  SELECT job_id, seq, branch, step, next_step, attempt, fence, worker_id, output, degraded, warnings, metadata, started_at, finished_at,
+    false, clock_timestamp() FROM moved
+  UNION ALL
+  SELECT job_id, seq, branch, step, NULL, attempt, fence, worker_id, result, degraded, warnings, metadata,
+    coalesce(step_started_at, started_at), finished_at, true, clock_timestamp() FROM gone WHERE state = 'completed'
+), forgotten AS (
+  -- What was paid stays on the bill; under another name no attempt remembers it.
+  UPDATE rkyc.journal u SET name = left(u.name, 200) || '~before:' || g.seq
+  FROM gone g WHERE u.job_id = g.job_id AND u.step <> ALL (:kept_steps::text[]) AND u.name !~ '~before:[0-9]+$'
+), buried AS (
+  UPDATE rkyc.dead_letter SET state = 'requeued', archive_queue = NULL WHERE job_id = :job_id AND EXISTS (SELECT FROM gone)
+), counted AS (
+  INSERT INTO rkyc.branching (job_id, events) SELECT g.job_id, g.seq FROM gone g WHERE :is_forked::boolean
+  ON CONFLICT (job_id) DO UPDATE SET events = greatest(rkyc.branching.events, excluded.events)
+), joins AS (
+  INSERT INTO rkyc.join_point (job_id, step, branch, remaining)
+  SELECT g.job_id, p.step, p.branch, p.remaining
+  FROM gone g CROSS JOIN unnest(:join_steps::text[], :join_branches::int[], :join_remainings::int[]) AS p(step, branch, remaining)
+  ON CONFLICT (job_id, step) DO UPDATE SET branch = excluded.branch, remaining = excluded.remaining
+)
+INSERT INTO rkyc.ready (lane, job_id, branch, step, events, started_at)
+SELECT coalesce(s.lane, j.lane), g.job_id, s.branch, s.step, g.seq, g.started_at
+FROM gone g JOIN rkyc.job j ON j.id = g.job_id
+CROSS JOIN unnest(:start_steps::text[], :start_branches::int[], :start_lanes::text[]) AS s(step, branch, lane)
+RETURNING lane;
+
+-- name: list_runs
+-- All jobs that a job came of and that came of it, oldest first.
+WITH RECURSIVE above AS (
+  SELECT j.id, 0 AS depth FROM rkyc.job j WHERE j.uuid = :uuid
+  UNION ALL
+  SELECT l.source_id, a.depth + 1 FROM above a CROSS JOIN LATERAL (
+    SELECT l.source_id FROM rkyc.lineage l WHERE l.job_id = a.id OFFSET 0) l WHERE a.depth < 10000
+), below AS (
+  (SELECT a.id, 0 AS depth FROM above a ORDER BY a.depth DESC LIMIT 1)
+  UNION ALL
+  SELECT l.job_id, b.depth + 1 FROM below b CROSS JOIN LATERAL (
+    SELECT l.job_id FROM rkyc.lineage l WHERE l.source_id = b.id OFFSET 0) l WHERE b.depth < 10000
+)
+SELECT s.job_id, l.kind, o.uuid AS source_id, s.version, s.status, s.created_at, s.finished_at, s.cost_usd
+FROM (SELECT DISTINCT id FROM below) b
+JOIN rkyc.job j ON j.id = b.id
+CROSS JOIN LATERAL (SELECT * FROM rkyc.job_status s WHERE s.job_id = j.uuid OFFSET 0) s
+LEFT JOIN rkyc.lineage l ON l.job_id = b.id
+LEFT JOIN rkyc.job o ON o.id = l.source_id
+ORDER BY b.id LIMIT :limit;
+
+-- name: register_edition
+WITH edition AS (
+  INSERT INTO rkyc.pipeline_edition (name, version, sha256, identities, registered_at)
+  VALUES (:name, :version, :sha256, :identities::jsonb, clock_timestamp())
+  ON CONFLICT (name, version, sha256) DO UPDATE SET registered_at = excluded.registered_at
+  RETURNING id
+)
+INSERT INTO rkyc.worker_edition (worker_id, edition_id) SELECT :worker_id, id FROM edition ON CONFLICT DO NOTHING;
