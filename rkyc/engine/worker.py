@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +20,7 @@ from rkyc.engine.client import Client
 from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.commit import Committer
 from rkyc.engine.dispatcher import Dispatcher
+from rkyc.engine.drain import drain
 from rkyc.engine.executor import Executor
 from rkyc.engine.executor_threads import Threads
 from rkyc.engine.loop import PeriodicLoop, keep_running
@@ -42,8 +42,6 @@ from rkyc.telemetry.logs import get_logger
 from rkyc.telemetry.metrics import Metrics
 
 _log = get_logger(__name__)
-# How long cancelled bodies get to end at a drain before the process leaves them. Seconds.
-CANCEL_PATIENCE_S = 5.0
 # How long after a notice an idle worker begins to watch the others. Seconds.
 WATCH_DELAY_S = 0.2
 
@@ -147,7 +145,8 @@ class Worker:
             _log.debug(events.WORKER_READY, worker=self.name, worker_id=self.worker_id)
             self.ready.set()
             await self._stopping.wait()
-            await self._drain()
+            self.is_draining = True
+            await drain(self._executor, self._dispatcher, worker=self.name, grace_s=self._options.grace_s)
         finally:
             self._executor.is_closing = True
             for loop in loops:
@@ -333,43 +332,6 @@ class Worker:
         await self._upkeep.reconcile()
         self._dispatcher.wake()
         self._beat_loop.wake()
-
-    async def _drain(self) -> None:
-        """Claim nothing more; let steps finish; then give back what still runs, uncharged."""
-        self.is_draining = True
-        self._executor.is_draining = True
-        _log.info(events.WORKER_DRAINING, worker=self.name, tasks=self.busy)
-        try:
-            async with asyncio.timeout(self._options.grace_s):
-                await self._dispatcher.stop()
-                await self._wait_for_tasks()
-        except TimeoutError:
-            await self._cancel_tasks()
-
-    async def _cancel_tasks(self) -> None:
-        """Cancel what still runs; again and again, since one may just be committing."""
-        give_up_at = time.monotonic() + CANCEL_PATIENCE_S
-        while self._executor.executions and time.monotonic() < give_up_at:
-            for execution in tuple(self._executor.executions.values()):
-                execution.cancel("drain")
-            await asyncio.sleep(0.05)
-        if self.busy:
-            _log.warning(events.STEP_STUBBORN, worker=self.name, left=self.busy)
-            await self._leave_stubborn()
-
-    async def _leave_stubborn(self) -> None:
-        """Give back what ignores its cancel: its late outcome is refused, and nobody is charged."""
-        left = [e.claim for e in self._executor.executions.values() if not e.is_committing]
-        try:
-            async with asyncio.timeout(CANCEL_PATIENCE_S):
-                await asyncio.gather(*map(self._executor.give_back, left))
-        except TimeoutError:
-            # The database is away too: the others see that this worker is gone.
-            pass
-
-    async def _wait_for_tasks(self) -> None:
-        while running := [e.task for e in self._executor.executions.values() if e.task is not None]:
-            await asyncio.wait(running)
 
     async def _say_goodbye(self) -> None:
         try:

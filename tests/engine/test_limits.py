@@ -186,7 +186,7 @@ async def deaf_for_long(ctx: Any, job: dict[str, Any]) -> dict[str, Any]:
 async def test_what_ignores_the_drain_is_given_back_uncharged_all_the_same(
     dsn: str, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rkyc.engine.worker.CANCEL_PATIENCE_S", 0.3)
+    monkeypatch.setattr("rkyc.engine.drain.CANCEL_PATIENCE_S", 0.3)
     async with serve(dsn, Pipeline("deaf", 1, deaf_for_long), grace_s=0.1):
         await Client(pool=pool).enqueue("deaf", make_input(tmp_path, 1, deaf=2.0))
         while not entries(tmp_path):
