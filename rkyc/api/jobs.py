@@ -43,6 +43,7 @@ def routes() -> list[web.RouteDef]:
         web.post(JOBS, submit_job),
         web.get(JOBS, list_jobs),
         web.get(one, show_job),
+        web.get(one + "/why", explain_job),
         web.delete(one, cancel_job),
         web.get(one + "/events", stream_events, allow_head=False),
         web.get(one + "/stream", stream_tokens, allow_head=False),
@@ -126,6 +127,21 @@ async def show_job(request: web.Request) -> web.Response:
     job_id = read_job_id(request)
     row = await client.get(job_id)
     return respond(_shown(row, await client.steps(job_id)))
+
+
+async def explain_job(request: web.Request) -> web.Response:
+    """Say why a job does not run, and what would make it run."""
+    job_id = read_job_id(request)
+    row = await request.app[SERVICES].client.why(job_id)
+    return respond(
+        {
+            "job_id": job_id,
+            "reason": row["reason"],
+            "why": row["why"],
+            "remedy": row["remedy"],
+            "facts": embed(row["facts"]),
+        }
+    )
 
 
 async def cancel_job(request: web.Request) -> web.Response:

@@ -88,6 +88,21 @@ def show_(job_id: JobArgument, json: JsonOption = False, dsn: DsnOption = None) 
 
 
 @program.command()
+def why(job_id: JobArgument, json: JsonOption = False, dsn: DsnOption = None) -> None:
+    """Say in one line why a job does not run, and what would make it run."""
+
+    async def read() -> Record:
+        async with open_store(dsn) as app:
+            return await app.client.why(job_id)
+
+    row = decode_row(run_async(read()))
+    if json:
+        print_json({"job_id": job_id, **row})
+    else:
+        print(one_line(f"{row['why']}. To do: {row['remedy']}."))
+
+
+@program.command()
 def watch(job_id: JobArgument, json: JsonOption = False, dsn: DsnOption = None) -> None:
     """Follow a job to its end; the exit code is 0 when it completed, else 1."""
 

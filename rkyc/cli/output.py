@@ -24,7 +24,7 @@ from rkyc.store.pool import Record
 
 # Columns that the store returns as JSON text.
 _JSON_FIELDS = frozenset(
-    {"input", "result", "warnings", "usage", "metadata", "error_details", "open_tasks", "details"}
+    {"input", "result", "warnings", "usage", "metadata", "error_details", "open_tasks", "details", "facts"}
 )
 # C0 and C1 controls, bidirectional controls, line and paragraph separators.
 _STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+")

@@ -31,6 +31,7 @@ from rkyc.flow import payload
 from rkyc.store.pool import Connection, Pool, Record
 from rkyc.store.queue import audit, commits, dead_letters, jobs, listing
 from rkyc.store.queue.jobs import NewJobs
+from rkyc.store.queue.why import read_why
 
 # A cancel that finds a task between two tables looks again on a fresh snapshot.
 CANCEL_TRIES = 20
@@ -209,6 +210,12 @@ class Client(Changing):
         if row is None:
             raise NotFoundError(f"no job {job_id}: `rkyc jobs list` shows those that are kept")
         return row
+
+    async def why(self, job_id: UUID) -> Record:
+        """Return why a job does not run (reason, why, remedy, facts as JSON text); raises NotFoundError as `get`."""
+        pool = await self.pool()
+        async with pool.connection() as conn:
+            return await read_why(conn, job_id)
 
     async def steps(self, job_id: UUID) -> list[Record]:
         """Return the job's steps in the graph's order."""

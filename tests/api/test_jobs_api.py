@@ -339,3 +339,11 @@ async def test_database_that_is_gone_is_503_with_a_wait(dsn: str, monkeypatch: p
             said = await response.json(content_type=None)
             assert (response.status, said["code"]) == (503, "DB_CONNECTION_ERROR")
             assert int(response.headers["Retry-After"]) >= 1
+
+
+async def test_a_job_that_stands_still_is_explained(idle: Web) -> None:
+    job_id = await idle.submit("ordering", {"amount": 3})
+    status, told = await idle.get(f"/api/v1/jobs/{job_id}/why")
+    assert (status, told["reason"], told["job_id"]) == (200, "lane_unserved", job_id)
+    assert (told["why"], told["facts"]["lane"]) == ("lane default is served by no live worker", "default")
+    assert (await idle.get(f"/api/v1/jobs/{UNKNOWN}/why"))[0] == 404

@@ -120,3 +120,13 @@ async def test_mistake_is_told_with_what_to_do(
     assert (done.code, done.out) == (2, ""), done
     assert [part for part in told if part not in done.err] == []
     assert "Traceback" not in done.err
+
+
+async def test_why_says_it_in_one_line(host: Host) -> None:
+    done = await host.run("submit", "single", "--app", "tests.support.probes:registry", "--input", '{"n": 1}')
+    job_id = done.out.strip()
+    told = await host.run("jobs", "why", job_id)
+    expected = "lane default is served by no live worker. To do: start one: rkyc serve --lanes default."
+    assert (told.code, told.out.strip()) == (0, expected)
+    shown = (await host.run("jobs", "why", job_id, "--json")).json
+    assert (shown["job_id"], shown["reason"], shown["facts"]["step"]) == (job_id, "lane_unserved", "only")
