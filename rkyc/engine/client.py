@@ -19,6 +19,7 @@ from rkyc.engine.dead_letters import DeadLetters
 from rkyc.engine.enqueuer import GROUP_ROWS_MAX, Enqueuer
 from rkyc.engine.intake import encode_input, make_job_ids
 from rkyc.engine.schedules import Schedules
+from rkyc.engine.turns import make_fair_traits
 from rkyc.errors import (
     ConfigError,
     ConflictError,
@@ -106,9 +107,14 @@ class Client(Changing):
         metadata: dict[str, Any] | None = None,
         webhook_url: str | None = None,
         budget_usd: float | None = None,
+        fair_key: str | None = None,
+        weight: float = 1.0,
         conn: Connection | None = None,
     ) -> Submitted:
         """Enqueue a job, once per idempotency key.
+
+        Jobs with a `fair_key` (a tenant, a user) begin in turns: each key gets slots by its `weight`, 0.01 to 100,
+        however many jobs the others have.
 
         Raises:
             UnknownPipelineError, UnknownLaneError: the name is not known on this database.
@@ -125,6 +131,8 @@ class Client(Changing):
             webhook_url,
             budget_usd,
             idempotency_key,
+            make_fair_traits(fair_key, weight),
+            fair_key,
         )
         (job_id,) = make_job_ids(1)
         if conn is not None:
@@ -163,6 +171,8 @@ class Client(Changing):
         *,
         lane: str = "default",
         metadata: dict[str, Any] | None = None,
+        fair_key: str | None = None,
+        weight: float = 1.0,
         conn: Connection | None = None,
     ) -> list[UUID]:
         """Enqueue many jobs of one pipeline and return their ids in order.
@@ -174,7 +184,13 @@ class Client(Changing):
         Raises:
             UnknownPipelineError, UnknownLaneError, PayloadTooLargeError
         """
-        new = NewJobs(pipeline, lane, metadata=payload.encode(metadata) if metadata else None)
+        new = NewJobs(
+            pipeline,
+            lane,
+            metadata=payload.encode(metadata) if metadata else None,
+            traits=make_fair_traits(fair_key, weight),
+            fair_key=fair_key,
+        )
         texts = [encode_input(one) for one in inputs]
         ids = make_job_ids(len(texts))
         starts = iter(range(0, len(ids), GROUP_ROWS_MAX))

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 
 from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.executor import Executor
+from rkyc.engine.turns import TurnClaims
 from rkyc.errors import DatabaseConnectionError, StoreError
 from rkyc.flow.cursor import ClaimCursor
 from rkyc.flow.job import Claim
@@ -78,6 +79,7 @@ class Dispatcher:
         self._has_parked = False
         self._has_orphans = False
         self._has_suspects = False
+        self._turns = TurnClaims(worker_id=worker_id, get_now=clock.now)
         self._conn: Connection | None = None
         self._is_stopped = False
         # Held while a claim is under way: what it takes must be started or given back.
@@ -91,6 +93,11 @@ class Dispatcher:
     def note_parked(self) -> None:
         """Tasks that another worker could not serve wait for one like this."""
         self._has_parked = True
+        self._woken.set()
+
+    def note_turns(self) -> None:
+        """Tasks of jobs with a fairness key wait for their turn."""
+        self._turns.may_wait = True
         self._woken.set()
 
     def note_suspects(self) -> None:
@@ -117,7 +124,7 @@ class Dispatcher:
         """A slot is free: start what is held back, or claim more."""
         while self._held_back and not self._is_stopped and len(self._executor.executions) < self._slots:
             self._executor.start(self._held_back.popleft())
-        if self._has_backlog or self._for_suspects or self._has_suspects:
+        if self._has_backlog or self._for_suspects or self._has_suspects or self._turns.may_wait:
             self._woken.set()
 
     async def stop(self) -> None:
@@ -174,6 +181,10 @@ class Dispatcher:
             if self._has_backlog
             else [lane for lane in self._lanes if lane in self._lanes_to_look_at]
         )
+        if self._turns.may_wait:
+            await self._claim_turns(conn, shares=bool(lanes))
+            if not lanes:
+                return
         self._lanes_to_look_at = set()
         self._has_backlog = False
         self._note_sweep_due()
@@ -203,6 +214,15 @@ class Dispatcher:
                 self._lanes_to_sweep.discard(lane)
                 took_s = time.monotonic() - asked_at
                 self._sweep_pause_s = min(SWEEP_S_MAX, max(SWEEP_S, SWEEP_SHARE * took_s))
+
+    async def _claim_turns(self, conn: Connection, *, shares: bool) -> None:
+        """Take tasks whose key has its turn; `shares`: half of the room is for tasks without a key."""
+        room = self._room()
+        self._take(
+            await self._turns.claim(conn, self._lanes, (room + self._rounds % 2) // 2 if shares else room)
+        )
+        if self._turns.may_wait and self._room() > 0:
+            self._woken.set()
 
     def _note_sweep_due(self) -> None:
         """Now and then the next claim of each lane starts from the beginning; the cursors stay where they are."""

@@ -140,6 +140,8 @@ class Upkeep:
             self._dispatcher.wake()
         if state["parked"]:
             self._dispatcher.note_parked()
+        if state["turns"]:
+            self._dispatcher.note_turns()
         if state["suspects"]:
             self._on_suspects()
         if state["others_running"]:

@@ -32,6 +32,7 @@ from rkyc.engine.slots import Slots
 from rkyc.engine.stall import StallWatch
 from rkyc.engine.stream import DROP_S, StreamWriter
 from rkyc.engine.sweeper import SWEEP_S, Sweeper
+from rkyc.engine.turns import NOTICE
 from rkyc.engine.upkeep import Upkeep, UpkeepOptions
 from rkyc.errors import DatabaseConnectionError, DefinitionError, StoreError
 from rkyc.flow.pipeline import Registry
@@ -313,7 +314,7 @@ class Worker:
         return pause_s
 
     def _hear(self, text: str) -> None:
-        """A notice came: `lane`, `*`, `due`, `parked`, or `cancel:JOB`."""
+        """A notice came: `lane`, `*`, `due`, `parked`, `fair:` or `cancel:JOB`."""
         if text.startswith("cancel:"):
             if text[7:].isdecimal() and self._upkeep.note_end(int(text[7:])):
                 self._beat_loop.wake()
@@ -323,6 +324,8 @@ class Worker:
             asyncio.get_running_loop().call_later(WATCH_DELAY_S, self._watch_loop.wake)
         if text in ("due", "parked"):
             self._beat_loop.wake()
+        elif text == NOTICE:
+            self._dispatcher.note_turns()
         elif text == "*" or text in self.lanes:
             self._dispatcher.wake(None if text == "*" else text)
 

@@ -56,6 +56,7 @@ class WaitReason(StrEnum):
     MAP = "map"
     BATCH = "batch"
     TURN = "turn"
+    FAIR = "fair"
 
 
 _TERMINAL = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED})

@@ -58,6 +58,9 @@ INSERT INTO rkyc.schedule_fire (schedule, tick, job_uuid, by_hand, at)
   JOIN rkyc.job j ON j.id = $base + n;
 INSERT INTO rkyc.waiting (kind, wake_key, lane, job_id, step, since)
   SELECT 'turn', 'schedule:nightly', 'default', $base + n, 's0', now() FROM generate_series(351, 355) n;
+INSERT INTO rkyc.fair_turn VALUES ('default', '', 3, now() - interval '2 days'), ('default', 'noop@1', 3, now() - interval '2 days');
+INSERT INTO rkyc.waiting (kind, wake_key, lane, job_id, step, since)
+  SELECT 'fair', 'noop@' || n % 2, 'default', $base + n, 's0', now() FROM generate_series(396, 400) n;
 INSERT INTO rkyc.limit_rule VALUES ('ask', 10, now());
 INSERT INTO rkyc.limit_slot (scope, number, name, job_id, branch, fence, freed_at)
   SELECT 'ask', n, 'ask', CASE WHEN n = 5 THEN $base + 1 WHEN n = 6 THEN $base + 700 END, CASE WHEN n IN (5, 6) THEN 0 END,
@@ -108,6 +111,7 @@ _EXAMPLES: dict[str, Any] = {
     "branch": 0,
     "branches": 0,
     "budget_usd": None,
+    "burst": 16.0,
     "busy": 1,
     "by_hand": False,
     "catch_up": "all",
@@ -135,6 +139,7 @@ _EXAMPLES: dict[str, Any] = {
     "error_messages": "busy",
     "events": 1,
     "everys": 60.0,
+    "fair_key": "acme",
     "fence": BASE + 1,
     "fences": [BASE + n for n in range(1, ROWS + 1)],
     "fingerprint": "0123456789ab",
@@ -163,6 +168,7 @@ _EXAMPLES: dict[str, Any] = {
     "kept_days": 30,
     "kept_s": 600.0,
     "key": "known",
+    "keys_max": 100,
     "kind": "signal",
     "kinds": "no_worker",
     "lane": "default",

@@ -32,18 +32,23 @@ class NewJobs:
     idempotency_key: str | None = None
     # Rare properties (`Claim.traits`), as JSON text.
     traits: str | None = None
+    # The tasks wait for a turn of this key.
+    fair_key: str | None = None
 
 
 async def enqueue_jobs(
     conn: Connection, new: NewJobs, uuids: Sequence[UUID], inputs: Sequence[str], *, tells: bool = False
 ) -> tuple[str | None, int]:
-    """Insert jobs; inputs are JSON text. Return (lane of their first task, how many); `tells` the workers at the commit.
+    """Insert jobs; inputs are JSON text. Return (what wakes the workers: a lane, or `fair:`; how many); `tells` the workers at the commit.
 
     (None, 0): the pipeline or the lane is unknown.
     """
+    # Jobs without a key pay nothing for those with one.
+    fair = {} if new.fair_key is None else {"fair_key": new.fair_key}
     row = await fetch_row(
         conn,
-        _SQL["enqueue_jobs"],
+        _SQL["enqueue_fair_jobs" if fair else "enqueue_jobs"],
+        **fair,
         pipeline=new.pipeline,
         lane=new.lane,
         uuids=uuids,

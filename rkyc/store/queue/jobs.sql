@@ -22,6 +22,29 @@ WITH pinned AS (
 SELECT (SELECT lane FROM pinned) AS lane, (SELECT count(*)::int FROM new_job) AS enqueued,
   (SELECT pg_notify('rkyc_wake', CASE WHEN :run_at > clock_timestamp() THEN 'due' ELSE lane END) FROM pinned WHERE :tells) AS told;
 
+-- name: enqueue_fair_jobs
+-- The same for jobs with a fairness key: their tasks wait for its turn.
+WITH pinned AS (
+  SELECT v.version, v.first_step, coalesce(v.first_lane, :lane) AS lane FROM rkyc.pipeline_version v
+  WHERE v.name = :pipeline AND EXISTS (SELECT FROM rkyc.lane l WHERE l.name = :lane)
+  ORDER BY v.version DESC LIMIT 1
+), new_job AS (
+  INSERT INTO rkyc.job (uuid, pipeline, version, lane, input, metadata, idempotency_key, deadline_at, webhook_url, budget_usd, traits, created_at)
+  SELECT w.uuid, :pipeline, p.version, :lane, w.input::jsonb, coalesce(:metadata::jsonb, '{}'), :idempotency_key,
+    clock_timestamp() + make_interval(secs => :deadline_s::float8), :webhook_url, :budget_usd::float8, :traits::jsonb, clock_timestamp()
+  FROM pinned p CROSS JOIN unnest(:uuids::uuid[], :inputs::text[]) AS w(uuid, input)
+  RETURNING id
+), now_waiting AS (
+  INSERT INTO rkyc.waiting (kind, wake_key, detail, lane, job_id, step, since)
+  SELECT 'fair', :fair_key, 'a turn of ' || :fair_key::text, p.lane, j.id, p.first_step, clock_timestamp() FROM new_job j CROSS JOIN pinned p
+  WHERE :run_at::timestamptz IS NULL OR :run_at <= clock_timestamp()
+), later AS (
+  INSERT INTO rkyc.scheduled (due_at, reason, lane, job_id, step)
+  SELECT :run_at, 'scheduled', p.lane, j.id, p.first_step FROM new_job j CROSS JOIN pinned p WHERE :run_at > clock_timestamp()
+)
+SELECT (SELECT 'fair:' FROM pinned) AS lane, (SELECT count(*)::int FROM new_job) AS enqueued,
+  (SELECT pg_notify('rkyc_wake', CASE WHEN :run_at > clock_timestamp() THEN 'due' ELSE 'fair:' END) FROM pinned WHERE :tells) AS told;
+
 -- name: take_idempotency_key
 -- The hash is of Postgres's own text of the input, as in rkyc.enqueue: the same request through any door.
 INSERT INTO rkyc.idempotency (key, job_uuid, request_sha256, created_at)

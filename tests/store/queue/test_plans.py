@@ -48,6 +48,10 @@ CLAIMS = {
     "promote_due_tasks",
     "promote_due_waits",
     "wake_tasks",
+    "lock_turns",
+    "find_turn_lanes",
+    "claim_turns",
+    "prune_turns",
     # On the connection of the limits.
     "declare_limits",
     "take_slots",
@@ -70,6 +74,7 @@ MAY_SCAN = {
     "list_schedules": {"schedule"},
     "lock_tasks_of_workers": {"running"},
     "prune_slots": {"limit_slot"},
+    "prune_turns": {"fair_turn"},
     "prune_workers": {"running"},
     "watch_workers": {"running"},
 }
