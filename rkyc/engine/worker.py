@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rkyc.engine import housekeeping
 from rkyc.engine.children import ChildProcesses
 from rkyc.engine.client import Client
 from rkyc.engine.clock import DatabaseClock
@@ -23,6 +22,7 @@ from rkyc.engine.dispatcher import Dispatcher
 from rkyc.engine.drain import drain
 from rkyc.engine.executor import Executor
 from rkyc.engine.executor_threads import Threads
+from rkyc.engine.housekeeping import Housekeeping
 from rkyc.engine.loop import PeriodicLoop, keep_running
 from rkyc.engine.notices import ROUND_S, Notices
 from rkyc.engine.presence import Presence
@@ -255,6 +255,13 @@ class Worker:
             on_next_fire=self._scheduler.note,
             on_reclaimed=self._slots.sweep_loop.wake,
         )
+        self._housekeeping = Housekeeping(
+            pool=self._pool,
+            clock=self._clock,
+            notices=self._notices,
+            metrics=self._metrics,
+            poll_s=self._options.upkeep.poll_s,
+        )
         self._watch_loop = PeriodicLoop("watch", self._upkeep.watch, interval_s=1.0)
         self._beat_loop = PeriodicLoop("beat", self._beat, interval_s=self._options.upkeep.poll_s)
 
@@ -264,6 +271,7 @@ class Worker:
     async def _dispatch(self) -> None:
         # A worker that dies with a task before its presence stands would be missed for long.
         await self._presence.settled.wait()
+        await self._housekeeping.wait_for_first_look()
         await self._dispatcher.run()
 
     def _on_ready(self, lane: str) -> None:
@@ -290,22 +298,13 @@ class Worker:
             "stream": self._streams.run,
             "stream upkeep": PeriodicLoop("stream upkeep", self._streams.drop_old, interval_s=DROP_S).run,
             "sweep": PeriodicLoop("sweep", Sweeper(self._executor).run_once, interval_s=SWEEP_S).run,
-            **{name: loop.run for name, loop in self._housekeeping().items()},
+            **{name: loop.run for name, loop in self._housekeeping.loops.items()},
             "stall": StallWatch(
                 metrics=self._metrics,
                 blocked_after_s=self._options.blocked_after_s,
                 name_task=self._executor.describe_task,
             ).run,
         }
-
-    def _housekeeping(self) -> dict[str, PeriodicLoop]:
-        return housekeeping.make_loops(
-            pool=self._pool,
-            clock=self._clock,
-            notices=self._notices,
-            metrics=self._metrics,
-            poll_s=self._options.upkeep.poll_s,
-        )
 
     async def _beat(self) -> float:
         pause_s = await self._upkeep.beat()

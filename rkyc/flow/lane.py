@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from rkyc.errors import DefinitionError
 
+# The code of a job whose task was not started in time.
+TTL_EXPIRED = "TTL_EXPIRED"
 # Ten years: further limits are mistakes.
 _SECONDS_MAX = 315_360_000.0
 

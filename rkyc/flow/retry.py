@@ -69,13 +69,38 @@ class Timeouts:
     """Limits of a step in seconds; None is no limit.
 
     `start_to_close` bounds one attempt (then it is cancelled and retried by the policy);
-    `total` bounds all attempts from the first start, waits included (then the step fails).
+    `total` bounds all attempts from the first start, waits included (schedule to close: then the step fails).
+    `soft` comes before `start_to_close`: the body gets a `SoftTimeLimit`, which it may catch to save what it
+    has; without, the attempt ends there. `schedule_to_start` bounds the wait for a worker (then the job ends as
+    expired). `heartbeat`: an attempt that does not call `ctx.heartbeat` for so long is cut and retried; `idle`: one
+    that does not `ctx.emit` for so long.
     """
 
     start_to_close: float | None = None
     total: float | None = None
+    soft: float | None = None
+    schedule_to_start: float | None = None
+    heartbeat: float | None = None
+    idle: float | None = None
 
     def __post_init__(self) -> None:
-        for value in (self.start_to_close, self.total):
+        limits = (
+            self.start_to_close,
+            self.total,
+            self.soft,
+            self.schedule_to_start,
+            self.heartbeat,
+            self.idle,
+        )
+        for value in limits:
             if value is not None and not 0 < value < math.inf:
                 raise DefinitionError(f"time limit {value} can't be used: expected seconds > 0 or None")
+        if self.soft is not None and self.start_to_close is not None and self.soft >= self.start_to_close:
+            raise DefinitionError(
+                f"soft time limit {self.soft:g} s can't be used: expected less than start_to_close ({self.start_to_close:g} s)"
+            )
+
+    @property
+    def is_watched(self) -> bool:
+        """True when an attempt must be looked at for more than its end."""
+        return self.soft is not None or self.heartbeat is not None or self.idle is not None

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from rkyc.engine.client import Client
-from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.notices import Notices
 from rkyc.engine.redrive import Redrive
 from rkyc.errors import NotFoundError
@@ -23,6 +22,7 @@ from rkyc.store.pool import Pool, Record
 from rkyc.store.queue import commits, dead_letters, jobs, pipelines
 from rkyc.store.queue.dead_letters import Filter
 from rkyc.telemetry.metrics import Metrics
+from tests.support.clocks import FixedClock
 from tests.support.crashes import entries, make_input
 from tests.support.engine import query, serve, wait_all_ended, wait_for, wait_status
 from tests.support.ledger import count
@@ -34,17 +34,6 @@ pytestmark = pytest.mark.anyio
 POLICY = LanePolicy("default", redrive_every_s=300.0)
 MINUTE = dt.timedelta(minutes=1)
 WEEK = dt.timedelta(days=7)
-
-
-class FixedClock(DatabaseClock):
-    """Tells the instant that the test says."""
-
-    def __init__(self, at: dt.datetime) -> None:
-        super().__init__()
-        self.at = at
-
-    def now(self) -> dt.datetime:
-        return self.at
 
 
 class Scene:

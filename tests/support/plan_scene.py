@@ -82,7 +82,9 @@ INSERT INTO rkyc.dead_letter (id, queue, job_id, step, reason, error_code, at, f
   SELECT $base + n, 'dlq.default', $base + n, 's1', 'task_failed', 'PERMANENT', now() - interval '1 hour', now(),
     now() - interval '1 day'
   FROM generate_series(501, 510) n;
-UPDATE rkyc.lane SET redrive_every_s = 300, redrive_at = now() - interval '1 day' WHERE name = 'default';
+INSERT INTO rkyc.ready_mark VALUES (now() - interval '2 hours', 1);
+INSERT INTO rkyc.start_limit VALUES ('noop', 1, 's0', NULL, 3600);
+UPDATE rkyc.lane SET ttl_s = 3600, redrive_every_s = 300, redrive_at = now() - interval '1 day' WHERE name = 'default';
 INSERT INTO rkyc.journal (job_id, step, branch, name, answer, ms, worker_id, at)
   SELECT $base + n, 's1', 0, 'asked', '1', 1, 1, now() FROM generate_series(1, 20) n;
 INSERT INTO rkyc.stream VALUES ($base + 1, 1, 2);
@@ -138,6 +140,7 @@ _EXAMPLES: dict[str, Any] = {
     "error_message": "no",
     "error_messages": "busy",
     "events": 1,
+    "every_s": 1.0,
     "everys": 60.0,
     "fair_key": "acme",
     "fence": BASE + 1,
@@ -243,6 +246,9 @@ _EXAMPLES: dict[str, Any] = {
     "wake_key": "noop@1",
     "wake_keys": "noop@1",
     "warnings": None,
+    "versions": 1,
+    "seconds": 60.0,
+    "pipelines": "noop",
     "webhook_url": None,
     "who": "tester",
     "worker_id": 1,
@@ -255,6 +261,9 @@ _EXAMPLES_OF: dict[str, dict[str, Any]] = {
     "cancel_chain": {"fences": [BASE + 1]},
     "declare_limits": {"names": [f"limit{n}" for n in range(ROWS)]},
     "drop_branching": {"job_id": BASE + 401},
+    "declare_start_limits": {"names": "noop", "numbers": 1, "steps": [f"s{n}" for n in range(ROWS)]},
+    "drop_marks": {"before": _NOW},
+    "lock_ready_task": {"seq": BASE + 201, "job_id": BASE + 201},
     "declare_schedule": {"name": "nightly"},
     "drop_old_fires": {"before": _NOW},
     "drop_streams": {"before": _NOW},

@@ -34,7 +34,9 @@ STATEMENTS: Mapping[str, Statement] = {
     for name, statement in load(str(path)).items()
 }
 # Tables that stay small however long the system runs.
-BOUNDED_TABLES = frozenset({"schema_version", "lane", "pipeline_version", "boot", "worker", "limit_rule"})
+BOUNDED_TABLES = frozenset(
+    {"start_limit", "schema_version", "lane", "pipeline_version", "boot", "worker", "limit_rule"}
+)
 # Shared buffers that one statement may touch: so many at all, and so many for each row of its example.
 PAGES_MAX = 100
 PAGES_PER_ROW_MAX = 40

@@ -7,7 +7,10 @@ WITH pinned AS (
 ), new_job AS (
   INSERT INTO rkyc.job (uuid, pipeline, version, lane, input, metadata, idempotency_key, deadline_at, webhook_url, budget_usd, traits, created_at)
   SELECT w.uuid, :pipeline, p.version, :lane, w.input::jsonb, coalesce(:metadata::jsonb, '{}'), :idempotency_key,
-    clock_timestamp() + make_interval(secs => :deadline_s::float8), :webhook_url, :budget_usd::float8, :traits::jsonb, clock_timestamp()
+    clock_timestamp() + make_interval(secs => :deadline_s::float8), :webhook_url, :budget_usd::float8,
+    -- Its wait for a worker begins then.
+    CASE WHEN :run_at::timestamptz > clock_timestamp() THEN coalesce(:traits::jsonb, '{}') || jsonb_build_object('run_at', :run_at) ELSE :traits::jsonb END,
+    clock_timestamp()
   FROM pinned p CROSS JOIN unnest(:uuids::uuid[], :inputs::text[]) AS w(uuid, input)
   RETURNING id
 ), now_ready AS (

@@ -10,6 +10,7 @@ from rkyc.flow import payload
 from rkyc.flow.lane import LanePolicy
 from rkyc.flow.pipeline import Registry
 from rkyc.store.pool import Connection, Record, fetch, fetch_row
+from rkyc.store.queue.expiry import declare_start_limits
 from rkyc.store.statements import load
 
 _SQL = load(__file__)
@@ -20,6 +21,7 @@ async def register_pipelines(conn: Connection, registry: Registry) -> None:
     await fetch(conn, _SQL["register_lanes"], lanes=registry.lanes)
     if registry.policies:
         await register_policies(conn, list(registry.policies.values()))
+    await declare_start_limits(conn, list(registry))
     for pipeline in registry:
         graph = pipeline.graph
         await fetch(
