@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rkyc.flow.retry import RetryPolicy, Timeouts
     from rkyc.flow.schedule import Schedule
     from rkyc.flow.step import Step, step
+    from rkyc.flow.unique import Unique
 
 __version__ = "0.1.0"
 
@@ -35,6 +36,7 @@ __all__ = [
     "Step",
     "StepContext",
     "Timeouts",
+    "Unique",
     "chain",
     "chord",
     "group",
@@ -50,6 +52,7 @@ _HOMES = {
     "rkyc.flow.retry": ("RetryPolicy", "Timeouts"),
     "rkyc.flow.schedule": ("Schedule",),
     "rkyc.flow.step": ("Step", "step"),
+    "rkyc.flow.unique": ("Unique",),
 }
 
 

@@ -23,8 +23,9 @@ from rkyc.api.sse import stream_events
 from rkyc.api.tokens import stream_tokens
 from rkyc.api.wire import embed, name_actor, read_body, read_job_id, read_query, respond
 from rkyc.engine.client import Submitted
-from rkyc.errors import ConflictError, UnknownPipelineError
+from rkyc.errors import ConflictError, DefinitionError, InvalidInputError, UnknownPipelineError
 from rkyc.flow.states import JobState
+from rkyc.flow.unique import Unique
 from rkyc.store.pool import Record, refuse_data_errors
 
 JOBS = "/api/v1/jobs"
@@ -89,7 +90,17 @@ async def enqueue(services: Services, asked: JobRequest) -> Submitted:
             metadata=metadata or None,
             webhook_url=asked.webhook_url,
             budget_usd=asked.budget_usd,
+            unique=_unique(asked),
         )
+
+
+def _unique(asked: JobRequest) -> Unique | None:
+    if asked.unique is None:
+        return None
+    try:
+        return Unique(**asked.unique.model_dump())
+    except DefinitionError as error:
+        raise InvalidInputError(error.message) from error
 
 
 async def answer_submitted(services: Services, submitted: Submitted, **more: Any) -> web.Response:

@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 
 from rkyc.flow.schedule import CatchUp, Overlap
 from rkyc.flow.states import JobState
+from rkyc.flow.unique import HeldWhile, OnConflict
 
 # Names that go to the database as they are: no control characters.
 Name = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -27,6 +28,15 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class UniqueRequest(Request):
+    """What `flow.unique.Unique` is over HTTP."""
+
+    key: Key
+    while_: HeldWhile | None = Field(default=None, alias="while")
+    for_s: float | None = Field(default=None, gt=0, le=_SECONDS_MAX)
+    on_conflict: OnConflict = "keep"
+
+
 class JobRequest(Request):
     """The body of POST /api/v1/jobs."""
 
@@ -39,6 +49,7 @@ class JobRequest(Request):
     webhook_url: Url | None = None
     metadata: dict[str, Any] | None = None
     budget_usd: float | None = Field(default=None, ge=0, lt=1_000_000)
+    unique: UniqueRequest | None = None
 
 
 class ScheduleRequest(Request):

@@ -13,24 +13,28 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from rkyc.engine import endings, messages
+from rkyc.engine import messages
+from rkyc.engine.cancelling import try_cancel
 from rkyc.engine.changing import Changing
 from rkyc.engine.dead_letters import DeadLetters
 from rkyc.engine.enqueuer import GROUP_ROWS_MAX, Enqueuer
 from rkyc.engine.intake import encode_input, make_job_ids
 from rkyc.engine.schedules import Schedules
 from rkyc.engine.turns import make_fair_traits
+from rkyc.engine.uniqueness import find_keeper, hold_key
 from rkyc.errors import (
     ConfigError,
     ConflictError,
     DatabaseConnectionError,
+    InvalidInputError,
     NotFoundError,
     RkycError,
     WorkerBaseException,
 )
 from rkyc.flow import payload
+from rkyc.flow.unique import Unique
 from rkyc.store.pool import Connection, Pool, Record
-from rkyc.store.queue import audit, commits, dead_letters, jobs, listing
+from rkyc.store.queue import audit, dead_letters, jobs, listing
 from rkyc.store.queue.jobs import NewJobs
 from rkyc.store.queue.why import read_why
 
@@ -40,7 +44,7 @@ CANCEL_TRIES = 20
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """What `submit` made or found; `is_new` is False for a repeated idempotency key."""
+    """What `submit` made or found; `is_new` is False for a repeated idempotency key, and for a unique key that is held."""
 
     job_id: UUID
     is_new: bool
@@ -109,18 +113,22 @@ class Client(Changing):
         budget_usd: float | None = None,
         fair_key: str | None = None,
         weight: float = 1.0,
+        unique: Unique | None = None,
         conn: Connection | None = None,
     ) -> Submitted:
-        """Enqueue a job, once per idempotency key.
+        """Enqueue a job, once per idempotency key; or, with `unique`, while no other job holds its key.
 
         Jobs with a `fair_key` (a tenant, a user) begin in turns: each key gets slots by its `weight`, 0.01 to 100,
         however many jobs the others have.
 
         Raises:
+            InvalidInputError: an idempotency key and a unique key at once.
             UnknownPipelineError, UnknownLaneError: the name is not known on this database.
             ConflictError: the key was used with another input.
             PayloadTooLargeError: the input is over 16 MB.
         """
+        if unique is not None and idempotency_key is not None:
+            raise InvalidInputError("a job has an idempotency key or a unique key: give one of them")
         text = encode_input(input)
         new = NewJobs(
             pipeline,
@@ -137,20 +145,24 @@ class Client(Changing):
         (job_id,) = make_job_ids(1)
         if conn is not None:
             # A refusal must not leave its key behind in a transaction that the caller commits all the same.
-            async with conn.transaction() if idempotency_key is not None else contextlib.nullcontext():
+            is_keyed = idempotency_key is not None or unique is not None
+            async with conn.transaction() if is_keyed else contextlib.nullcontext():
                 # There is no "after commit" here: Postgres sends the hint when the caller's transaction commits.
-                return await self._submit(conn, new, job_id, text, tells=True)
-        if idempotency_key is None:
+                return await self._submit(conn, new, job_id, text, unique)
+        if idempotency_key is None and unique is None:
             await self._enqueuer.put(new, job_id, text)
             return Submitted(job_id, True)
         # A key and its job must commit together.
         pool = await self.pool()
         async with pool.transaction() as own:
-            return await self._submit(own, new, job_id, text, tells=True)
+            return await self._submit(own, new, job_id, text, unique)
 
     async def _submit(
-        self, conn: Connection, new: NewJobs, job_id: UUID, text: str, *, tells: bool
+        self, conn: Connection, new: NewJobs, job_id: UUID, text: str, unique: Unique | None
     ) -> Submitted:
+        keeper = await find_keeper(conn, unique) if unique is not None else None
+        if keeper is not None:
+            return Submitted(keeper, False)
         if new.idempotency_key is not None:
             request = {"key": new.idempotency_key, "pipeline": new.pipeline, "input": text}
             if not await jobs.take_idempotency_key(conn, uuid=job_id, **request):
@@ -161,7 +173,9 @@ class Client(Changing):
                         "use a new key for a new request"
                     )
                 return Submitted(known_id, False)
-        await self._enqueuer.insert(conn, new, [job_id], [text], tells=tells)
+        await self._enqueuer.insert(conn, new, [job_id], [text], tells=True)
+        if unique is not None:
+            await hold_key(conn, unique, job_id)
         return Submitted(job_id, True)
 
     async def enqueue_many(
@@ -309,27 +323,15 @@ class Client(Changing):
 
     async def _try_cancel(self, pool: Pool, number: int, job_id: UUID, reason: str | None, by: str) -> bool:
         async with pool.transaction() as conn:
-            is_cancelled = await self._cancel_tasks(conn, number, reason)
+            is_cancelled = await try_cancel(conn, number, reason)
+            if is_cancelled is None:
+                raise DatabaseConnectionError(f"job {job_id}: a branch is about to commit")
             if is_cancelled:
-                await endings.end_job(conn, number, "cancelled")
                 details = payload.encode({"reason": reason}) if reason else None
                 await audit.write_entry(
                     conn, who=by, action="job.cancel", kind="job", object=str(job_id), details=details
                 )
             return is_cancelled
-
-    async def _cancel_tasks(self, conn: Connection, job_id: int, reason: str | None) -> bool:
-        # Each in its own statement: the sweep must see what committed while this waited for the locks.
-        leases = await commits.lock_leases(conn, job_id)
-        if not await jobs.lock_branching_row(conn, job_id):
-            fences = [fence for _, fence in leases]
-            return await jobs.cancel_chain(conn, job_id=job_id, fences=fences, reason=reason)
-        swept = await commits.sweep_tasks(conn, job_id)
-        if swept is None:
-            raise DatabaseConnectionError(f"job {job_id}: a branch is about to commit")
-        return await jobs.cancel_branched(
-            conn, job_id=job_id, open_tasks=payload.encode(swept), reason=reason
-        )
 
     async def signal(
         self,

@@ -33,6 +33,8 @@ from rkyc.engine.stall import StallWatch
 from rkyc.engine.stream import DROP_S, StreamWriter
 from rkyc.engine.sweeper import SWEEP_S, Sweeper
 from rkyc.engine.turns import NOTICE
+from rkyc.engine.uniqueness import SWEEP_S as KEY_SWEEP_S
+from rkyc.engine.uniqueness import sweep_keys
 from rkyc.engine.upkeep import Upkeep, UpkeepOptions
 from rkyc.errors import DatabaseConnectionError, DefinitionError, StoreError
 from rkyc.flow.pipeline import Registry
@@ -292,6 +294,7 @@ class Worker:
             "beat": self._beat_loop.run,
             "watch": self._watch_loop.run,
             "schedules": self._schedule_loop.run,
+            "keys": PeriodicLoop("keys", lambda: sweep_keys(self._pool), interval_s=KEY_SWEEP_S).run,
             "notices": PeriodicLoop("notices", self._notices.run_once, interval_s=ROUND_S).run,
             "slots": self._slots.run,
             "limits": self._slots.sweep_loop.run,

@@ -92,6 +92,8 @@ INSERT INTO rkyc.stream_chunk (job_id, seq, branch, fence, step, attempt, number
   SELECT $base + 1, n, 0, $base + 1, 's1', 1, n, false, 't' FROM generate_series(1, 2) n;
 INSERT INTO rkyc.stream_event (job_id, seq, fence, is_end, branch, step, attempt, chunks, chars, at)
   SELECT $base + 1, n, $base + 1, n = 2, 0, 's1', 1, 2, 2, now() FROM generate_series(1, 2) n;
+INSERT INTO rkyc.unique_key SELECT 'key ' || n, now() - interval '1 hour' FROM generate_series(1, 100) n;
+INSERT INTO rkyc.unique_holder SELECT 'key ' || n, $base + n, 'unfinished', NULL FROM generate_series(1, 50) n;
 INSERT INTO rkyc.idempotency SELECT 'known', j.uuid, '', now() FROM rkyc.job j WHERE j.id = $base + 1;
 SELECT setval('rkyc.ready_seq', $base + 1000), setval(pg_get_serial_sequence('rkyc.job', 'id'), $base + 1000);
 """
@@ -144,6 +146,7 @@ _EXAMPLES: dict[str, Any] = {
     "everys": 60.0,
     "fair_key": "acme",
     "fence": BASE + 1,
+    "for_s": None,
     "fences": [BASE + n for n in range(1, ROWS + 1)],
     "fingerprint": "0123456789ab",
     "first_lane": None,
@@ -153,6 +156,7 @@ _EXAMPLES: dict[str, Any] = {
     "from_id": UUID(int=0),
     "graph": '{"steps": []}',
     "has_presence": False,
+    "held_while": "unfinished",
     "host": "h",
     "id": BASE + 501,
     "idempotency_key": None,
@@ -276,6 +280,7 @@ _EXAMPLES_OF: dict[str, dict[str, Any]] = {
     "hold_for_turn": {"since": _NOW},
     "find_start": {"since": _NOW + dt.timedelta(hours=1)},
     "give_signal": {"job_uuid": UUID(f"{BASE + 1:012x}70008000{1:012x}")},
+    "find_unique_holder": {"key": "key 1"},
     "is_finished": {"job_id": BASE + 501},
     "list_executions": {"since": _NOW - dt.timedelta(hours=1)},
     "lock_branching": {"job_id": BASE + 401},
@@ -293,6 +298,8 @@ _EXAMPLES_OF: dict[str, dict[str, Any]] = {
     "register_worker": {"version": "0"},
     "restore_worker": {"version": "0", "worker_id": 7},
     "retry_job": {"job_id": BASE + 501},
+    "let_go_of_key": {"key": "key 1"},
+    "sweep_unique_keys": {"after": "", "limit": ROWS},
     "take_tick": {"tick": _NOW},
     "take_idempotency_key": {"key": "new"},
     "wake_task": {"job_id": BASE + 321},
