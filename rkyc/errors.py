@@ -48,6 +48,7 @@ RkycError
     │   ├── SnapshotInvalidError   SNAPSHOT_INVALID
     │   ├── DeadlineExceededError  DEADLINE_EXCEEDED        the job's or the step's total limit passed
     │   ├── SignalTimeoutError     SIGNAL_TIMEOUT           no signal or event came in time
+    │   ├── ChildFailedError       CHILD_FAILED             a child job failed or was cancelled
     │   └── PoisonError            POISON                   three crashes, each alone in its process
     └── PartialFailureException    PARTIAL_FAILURE          the work goes on without this part
         ├── EmbeddingPartialFailure  EMBEDDING_PARTIAL_FAILURE
@@ -288,6 +289,10 @@ class DeadlineExceededError(PermanentException):
 
 class SignalTimeoutError(PermanentException):
     error_code = "SIGNAL_TIMEOUT"
+
+
+class ChildFailedError(PermanentException):
+    error_code = "CHILD_FAILED"
 
 
 class PoisonError(PermanentException):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 from rkyc.engine.blocking import BlockingCall, run_in_child, run_in_thread
@@ -16,6 +16,7 @@ from rkyc.engine.executor_threads import Threads
 from rkyc.engine.flusher import Flusher
 from rkyc.engine.journal import StepJournal
 from rkyc.engine.notices import Notices
+from rkyc.engine.spawn import StepChildren
 from rkyc.engine.stream import StreamWriter, TokenStream
 from rkyc.engine.waiting import StepWaits
 from rkyc.errors import DefinitionError, LeaseLostError
@@ -64,6 +65,7 @@ class Context:
     """One attempt's context. Made anew for each attempt, and so kept light: what few steps need is made when asked for."""
 
     __slots__ = (
+        "_children",
         "_execution",
         "_journal",
         "_step",
@@ -89,6 +91,7 @@ class Context:
         self._surroundings = surroundings
         self._journal: StepJournal | None = None
         self._waits: StepWaits | None = None
+        self._children: StepChildren | None = None
 
     @property
     def job_id(self) -> UUID:
@@ -159,6 +162,27 @@ class Context:
         """Wait for the next event of a topic, without a slot, and return its payload."""
         return await self._take_waits().wait_event(topic, match, timeout_s, default, returns, look_back_s)
 
+    async def spawn(
+        self,
+        pipeline: str,
+        input: Any,
+        *,
+        key: str | None = None,
+        wait: bool = True,
+        on_parent_end: Literal["cancel", "leave"] = "cancel",
+        on_failure: Literal["fail", "return"] = "fail",
+        **options: Any,
+    ) -> Any:
+        """Start a child job, once; with `wait` return its result, waiting without a slot."""
+        child = await self._take_children().spawn(
+            pipeline, input, key=key, on_parent_end=on_parent_end, on_failure=on_failure, **options
+        )
+        return await child.result() if wait else child
+
+    async def wait_children(self, *children: Any) -> list[Any]:
+        """Wait for several children at once, without a slot, and return what each gave."""
+        return await self._take_children().wait_for(children)
+
     async def run_in_process(self, fn: Callable[..., T], *args: Any) -> T:
         """Run a module-level function in a child process that dies with this attempt."""
         return await self._surroundings.children.run(fn, *args)
@@ -210,15 +234,23 @@ class Context:
 
     def _take_waits(self) -> StepWaits:
         if self._waits is None:
-            self._waits = StepWaits(
-                pool=self._surroundings.pool,
-                clock=self._surroundings.clock,
-                journal=self._take_journal(),
-                claim=self._execution.claim,
-                step=self._step.name,
-                worker_id=self._surroundings.worker_id,
-            )
+            self._waits = StepWaits(**self._parts())
         return self._waits
+
+    def _take_children(self) -> StepChildren:
+        if self._children is None:
+            self._children = StepChildren(**self._parts())
+        return self._children
+
+    def _parts(self) -> dict[str, Any]:
+        return {
+            "pool": self._surroundings.pool,
+            "clock": self._surroundings.clock,
+            "journal": self._take_journal(),
+            "claim": self._execution.claim,
+            "step": self._step.name,
+            "worker_id": self._surroundings.worker_id,
+        }
 
     def _take_notes(self) -> Notes:
         if self.notes is None:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from rkyc.flow import payload
 from rkyc.flow.job import Claim
 from rkyc.store.pool import Connection
-from rkyc.store.queue import endings, schedules
+from rkyc.store.queue import children, endings, schedules
 
 # (conn, the job's inner id, completed | failed | cancelled, the time) -> lanes in which tasks became ready.
 EndHook: TypeAlias = Callable[[Connection, int, str, datetime], Awaitable[Sequence[str]]]
@@ -27,7 +27,7 @@ async def pass_turn(conn: Connection, job_id: int, state: str, now: datetime) ->
     return [] if schedule is None else await schedules.pass_turn(conn, schedule)
 
 
-HOOKS: dict[str, EndHook] = {"turn": pass_turn}
+HOOKS: dict[str, EndHook] = {"turn": pass_turn, "parent": children.end_child}
 
 
 def asks_ending(claim: Claim) -> bool:

@@ -1,4 +1,4 @@
-"""The loops by which every worker keeps the house: deadlines, waits that were too long, dead letters.
+"""The loops by which every worker keeps the house: deadlines, waits that were too long, dead letters, orphans.
 
 None has a leader: what they do is due at an instant that stands in the database, and whoever looks after it
 finds it.
@@ -6,11 +6,15 @@ finds it.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
+from rkyc.engine.client import Client
 from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.deadlines import Deadlines
 from rkyc.engine.expiry import Expiry
 from rkyc.engine.loop import PeriodicLoop
 from rkyc.engine.notices import Notices
+from rkyc.engine.orphans import Orphans
 from rkyc.engine.redrive import Redrive
 from rkyc.store.pool import Pool
 from rkyc.telemetry.metrics import Metrics
@@ -28,10 +32,12 @@ class Housekeeping:
         interval_s = LOOK_POLLS * poll_s
         self._expiry = Expiry(pool=pool, clock=clock, notices=notices, metrics=metrics, interval_s=interval_s)
         redrive = Redrive(pool=pool, clock=clock, notices=notices, metrics=metrics, interval_s=interval_s)
-        rounds = {
+        orphans = Orphans(pool=pool, cancel=Client(pool=pool).cancel)
+        rounds: dict[str, Callable[[], Awaitable[float | None]]] = {
             "deadlines": Deadlines(pool=pool, clock=clock, metrics=metrics).run_once,
             "expiry": self._expiry.run_once,
             "dead letters": redrive.run_once,
+            "orphans": orphans.run_once,
         }
         self.loops = {name: PeriodicLoop(name, run, interval_s=interval_s) for name, run in rounds.items()}
 

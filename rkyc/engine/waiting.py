@@ -7,7 +7,6 @@ attempt by `Suspend`.
 
 from __future__ import annotations
 
-import asyncio
 import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,25 +15,18 @@ import pydantic
 
 from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.journal import StepJournal, rebuild
+from rkyc.engine.leases import write_under_lease
 from rkyc.engine.suspend import Suspend
-from rkyc.errors import (
-    DatabaseConnectionError,
-    DefinitionError,
-    LeaseLostError,
-    SignalTimeoutError,
-    ValidationError,
-)
+from rkyc.errors import DefinitionError, SignalTimeoutError, ValidationError
 from rkyc.flow import payload
 from rkyc.flow.context import REFUSE
 from rkyc.flow.job import Claim
-from rkyc.store.pool import Pool
-from rkyc.store.queue import commits, signals, topics
+from rkyc.store.pool import Connection, Pool
+from rkyc.store.queue import signals, topics
 
 # Ten years: longer waits are mistakes.
 WAIT_S_MAX = 10 * 366 * 86_400.0
 NAME_CHARS_MAX = 200
-# How often a connection may be lost while a signal is taken.
-TAKE_TRIES = 5
 
 
 class StepWaits:
@@ -114,30 +106,22 @@ class StepWaits:
         return self._read(text, f"event {topic}", returns)
 
     async def _take_signal(self, key: str, name: str) -> str | None:
-        """Take a signal into the journal; a lost connection is asked again, under the lock that the lost one held."""
+        """Take a signal into the journal, once."""
         claim = self._claim
-        for number in range(1, TAKE_TRIES + 1):
-            try:
-                async with self._pool.transaction() as conn:
-                    if not await commits.lock_lease(
-                        conn, job_id=claim.job_id, branch=claim.branch, fence=claim.fence
-                    ):
-                        raise LeaseLostError(f"job {claim.uuid}: the lease of step {self._step} is lost")
-                    return await signals.take_signal(
-                        conn,
-                        job_id=claim.job_id,
-                        step=self._step,
-                        branch=claim.branch,
-                        key=key,
-                        name=name,
-                        worker_id=self._worker_id,
-                        now=self._clock.now(),
-                    )
-            except DatabaseConnectionError:
-                if number == TAKE_TRIES:
-                    raise
-                await asyncio.sleep(0.1 * number)
-        raise AssertionError("the last try returns or raises")
+
+        async def take(conn: Connection) -> str | None:
+            return await signals.take_signal(
+                conn,
+                job_id=claim.job_id,
+                step=self._step,
+                branch=claim.branch,
+                key=key,
+                name=name,
+                worker_id=self._worker_id,
+                now=self._clock.now(),
+            )
+
+        return await write_under_lease(self._pool, claim, self._step, take)
 
     async def _due_at(self, key: str, seconds: float | None, until: datetime | None) -> datetime | None:
         """Return when a wait is over: as the first attempt reckoned; None: never."""

@@ -11,10 +11,10 @@ from datetime import datetime
 
 from rkyc.flow.outcome import Wait
 from rkyc.store.pool import Connection
-from rkyc.store.queue import signals, topics, waits
+from rkyc.store.queue import children, signals, topics, waits
 
-# Waits that a message ends; of all others the waker looks by itself.
-LOOKED_AT = frozenset({"signal", "event"})
+# Waits that a message or another job ends; of all others the waker looks by itself.
+LOOKED_AT = frozenset({"signal", "event", "child"})
 
 
 async def hold_task(conn: Connection, row: Wait, now: datetime) -> None:
@@ -34,5 +34,14 @@ async def _has_come(conn: Connection, row: Wait) -> bool:
             await topics.watch_topic(conn, row.wake_key)
             found = await topics.find_event(conn, row.wake_key, after=row.after, match=row.match)
             return found is not None
+        case "child":
+            await signals.lock_job(conn, row.claim.job_id)
+            return await children.has_come(
+                conn,
+                parent_id=row.claim.job_id,
+                branch=row.claim.branch,
+                step=row.step,
+                wake_key=row.wake_key,
+            )
         case _:
             raise AssertionError(f"nobody looks whether a wait for {row.kind} is over")

@@ -316,7 +316,7 @@ class Worker:
         return pause_s
 
     def _hear(self, text: str) -> None:
-        """A notice came: `lane`, `*`, `due`, `parked`, `fair:` or `cancel:JOB`."""
+        """A notice came: `lane`, `*`, `due`, `parked`, `fair:`, `orphans`, or `cancel:JOB`."""
         if text.startswith("cancel:"):
             if text[7:].isdecimal() and self._upkeep.note_end(int(text[7:])):
                 self._beat_loop.wake()
@@ -328,6 +328,8 @@ class Worker:
             self._beat_loop.wake()
         elif text == NOTICE:
             self._dispatcher.note_turns()
+        elif text == "orphans":
+            self._housekeeping.loops["orphans"].wake()
         elif text == "*" or text in self.lanes:
             self._dispatcher.wake(None if text == "*" else text)
 

@@ -7,13 +7,36 @@ need not know the engine.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Literal, Protocol, TypeVar
 from uuid import UUID
 
 T = TypeVar("T")
 # The default of a wait that has none: it fails when its time is up.
 REFUSE: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class ChildEnd:
+    """How a child ended whose failure is returned; `status` is completed, failed or cancelled."""
+
+    job_id: UUID
+    status: str
+    result: Any
+    error_code: str | None
+    error_message: str | None
+
+
+class Child(Protocol):
+    """A child job that a step started."""
+
+    @property
+    def job_id(self) -> UUID: ...
+
+    async def result(self) -> Any:
+        """Wait for the child, as `spawn` with `wait` does."""
+        ...
 
 
 class StepLog(Protocol):
@@ -140,6 +163,40 @@ class StepContext(Protocol):
 
         Raises:
             SignalTimeoutError, ValidationError
+        """
+        ...
+
+    async def spawn(
+        self,
+        pipeline: str,
+        input: Any,
+        *,
+        key: str | None = None,
+        wait: bool = True,
+        on_parent_end: Literal["cancel", "leave"] = "cancel",
+        on_failure: Literal["fail", "return"] = "fail",
+        **options: Any,
+    ) -> Any:
+        """Start another pipeline as a child of this job, once: a retry of the step finds the same child.
+
+        With `wait` its result is returned; meanwhile the attempt ends, as in `sleep`, and holds no slot. Without, a
+        `Child` is returned at once: start several, then `wait_children`, or wait for each, or for none.
+        `key` tells apart children of one pipeline whose order in the step may change. `on_failure`: a child that
+        fails or is cancelled fails this step too, or a `ChildEnd` is returned whichever way it ends.
+        `on_parent_end`: whether the child is cancelled when this job fails or is cancelled; one that still runs when
+        this job completes runs on. `options` are `lane` (this job's), `deadline_s`, `metadata`, `run_at`.
+
+        Raises:
+            ChildFailedError: permanent.
+            UnknownPipelineError, UnknownLaneError, PayloadTooLargeError, DefinitionError
+        """
+        ...
+
+    async def wait_children(self, *children: Child) -> list[Any]:
+        """Wait for several children at once, without a slot, and return what each gave, in their order.
+
+        Raises:
+            ChildFailedError: the first in their order that did not complete; all have ended by then.
         """
         ...
 

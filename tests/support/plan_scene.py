@@ -71,6 +71,13 @@ INSERT INTO rkyc.waiting (kind, wake_key, lane, job_id, step, since)
 INSERT INTO rkyc.waiting (kind, wake_key, lane, job_id, step, since, match)
   SELECT 'event', 'rates', 'default', $base + n, 's0', now(), '{"usd": 1}' FROM generate_series(346, 350) n;
 INSERT INTO rkyc.signal (job_id, name, payload, source, at) SELECT $base + n, 'noop', '1', 'sql', now() FROM generate_series(1, 5) n;
+INSERT INTO rkyc.child (parent_id, step, branch, name, child_id, child_uuid, on_parent_end, state, spawned_at)
+  SELECT $base + 1, 's1', 0, 'child:' || n, j.id, j.uuid, 'cancel', CASE WHEN n > 395 THEN 'failed' END, now()
+  FROM generate_series(391, 398) n JOIN rkyc.job j ON j.id = $base + n
+  UNION ALL SELECT $base + 501, 's1', 0, 'child:' || n, j.id, j.uuid, 'cancel', NULL, now()
+  FROM generate_series(381, 384) n JOIN rkyc.job j ON j.id = $base + n;
+INSERT INTO rkyc.orphaned SELECT $base + n, now() FROM generate_series(501, 505) n;
+INSERT INTO rkyc.waiting (kind, wake_key, lane, job_id, step, since) SELECT 'child', '*', 'default', $base + 385, 's0', now();
 INSERT INTO rkyc.topic VALUES ('rates');
 INSERT INTO rkyc.published (topic, payload, at) SELECT 'rates', '{"usd": 1}', now() FROM generate_series(1, 5) n;
 INSERT INTO rkyc.branching VALUES ($base + 401, 3);
@@ -122,6 +129,8 @@ _EXAMPLES: dict[str, Any] = {
     "catch_up_max": 100,
     "channel": "rkyc_wake",
     "chars": 1,
+    "child_id": BASE + 391,
+    "child_uuid": UUID(f"{BASE + 391:012x}70008000{391:012x}"),
     "chunks": 1,
     "corp": None,
     "costs": 0.5,
@@ -203,7 +212,9 @@ _EXAMPLES: dict[str, Any] = {
     "now": _NOW,
     "numbers": 7,
     "object": "it",
+    "on_parent_end": "cancel",
     "open_tasks": _TASK,
+    "parent_id": BASE + 1,
     "output": '{"x": 1}',
     "overlap": "queue",
     "outputs": '{"x": 1}',
@@ -228,6 +239,7 @@ _EXAMPLES: dict[str, Any] = {
     "slots": ROWS,
     "source": "sql",
     "started_ats": _NOW,
+    "state": "completed",
     "status": None,
     "step": "s1",
     "step_started_at": _NOW,
@@ -259,6 +271,7 @@ _EXAMPLES: dict[str, Any] = {
     "worker_ids": 2,
 }
 _EXAMPLES_OF: dict[str, dict[str, Any]] = {
+    "add_child": {"name": "child:new", "child_uuid": UUID(f"{BASE + 386:012x}70008000{386:012x}")},
     "arrive_tasks": {"job_id": BASE + 401, "branch": 1, "fence": BASE + 401, "step": "m"},
     "add_schedule": {"name": "other"},
     "cancel_branched": {"job_id": BASE + 401},
@@ -278,6 +291,8 @@ _EXAMPLES_OF: dict[str, dict[str, Any]] = {
     "find_of_job": {"uuid": UUID(f"{BASE + 501:012x}70008000{501:012x}")},
     "find_ends": {key: [BASE + n for n in range(501, 501 + ROWS)] for key in ("job_ids", "fences")},
     "hold_for_turn": {"since": _NOW},
+    "find_child": {"name": "child:391"},
+    "has_child_ended": {"child_uuid": UUID(f"{BASE + 396:012x}70008000{396:012x}")},
     "find_start": {"since": _NOW + dt.timedelta(hours=1)},
     "give_signal": {"job_uuid": UUID(f"{BASE + 1:012x}70008000{1:012x}")},
     "find_unique_holder": {"key": "key 1"},
@@ -302,6 +317,7 @@ _EXAMPLES_OF: dict[str, dict[str, Any]] = {
     "sweep_unique_keys": {"after": "", "limit": ROWS},
     "take_tick": {"tick": _NOW},
     "take_idempotency_key": {"key": "new"},
+    "wake_parent": {"parent_id": BASE + 385, "step": "s0"},
     "wake_task": {"job_id": BASE + 321},
 }
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+from rkyc.errors import PermanentException, RetryableException
 from rkyc.flow.graph import chain, chord
 from rkyc.flow.pipeline import Pipeline, Registry
 from rkyc.flow.retry import RetryPolicy
 from rkyc.flow.step import step
-from tests.support.probes import tell
+from tests.support.probes import gather, tell
 
 ONCE = RetryPolicy(max_attempts=1)
 
@@ -53,11 +55,51 @@ async def collect(ctx: Any, input: dict[str, Any]) -> dict[str, Any]:
     return {name: said["said"] for name, said in input.items()}
 
 
+@step(retry=ONCE)
+async def work(ctx: Any, job: dict[str, Any]) -> dict[str, Any]:
+    """What a child does: wait as long as it is told, fail if it is told to."""
+    tell(ctx, job, "began")
+    await asyncio.sleep(job.get("wait", 0))
+    if job.get("fails"):
+        raise PermanentException("the child was meant to fail")
+    tell(ctx, job, "ended")
+    return {"done": job["job"]}
+
+
+@step(retry=RetryPolicy(max_attempts=3, initial_s=0.0))
+async def lead(ctx: Any, job: dict[str, Any]) -> dict[str, Any]:
+    """Start a child per entry of `children`, in the manner that the job says."""
+    tell(ctx, job, "began")
+    names = ("on_failure", "on_parent_end", "pipeline")
+    options = {name: job[name] for name in names if name in job}
+    pipeline = options.pop("pipeline", "working")
+    if job["manner"] == "one by one":
+        results = [await ctx.spawn(pipeline, child, **options) for child in job["children"]]
+    else:
+        started = [await ctx.spawn(pipeline, child, wait=False, **options) for child in job["children"]]
+        if ctx.attempt <= job.get("failures", 0):
+            raise RetryableException("not yet")
+        if job["manner"] == "forget":
+            return {"started": len(started)}
+        if job["manner"] == "fail":
+            raise PermanentException("the parent was meant to fail")
+        if job["manner"] == "each":
+            results = [await child.result() for child in started]
+        else:
+            results = await ctx.wait_children(*started)
+    tell(ctx, job, "ended")
+    return {"results": results}
+
+
 registry = Registry(
     [
         Pipeline("napping", 1, chain(begin, nap)),
         Pipeline("approved", 1, chain(begin, approve)),
         Pipeline("approved_by_two", 1, chord([approve.named("a1"), approve.named("a2")], collect)),
         Pipeline("listening", 1, listen),
+        Pipeline("working", 1, chain(begin, work)),
+        Pipeline("leading", 1, chain(begin, lead)),
+        Pipeline("leading_alone", 1, lead),
+        Pipeline("leading_by_two", 1, chord([lead.named("l1"), lead.named("l2")], gather)),
     ]
 )

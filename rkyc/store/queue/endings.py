@@ -11,7 +11,7 @@ _SQL = load(__file__)
 
 
 async def read_ending(conn: Connection, job_id: int) -> Record | None:
-    """Return (traits as JSON text, the database's time) of a job by its inner id."""
+    """Return (traits as JSON text, the database's time) of a job by its inner id, and note whom its end orphans."""
     return await fetch_row(conn, _SQL["read_ending"], job_id=job_id)
 
 

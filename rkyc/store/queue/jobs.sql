@@ -159,6 +159,16 @@ WITH gone AS (
   -- Waits that nobody answered in time begin anew.
   DELETE FROM rkyc.journal n USING gone g
   WHERE n.job_id = g.job_id AND (n.name LIKE 'signal:%' OR n.name LIKE 'event:%') AND (n.answer ? 'timed_out' OR n.answer ? 'due_at')
+), lost AS (
+  -- Children that did not complete are started anew; those that run go on.
+  DELETE FROM rkyc.child c USING gone g WHERE c.parent_id = g.job_id AND c.state IN ('failed', 'cancelled')
+  RETURNING c.parent_id, c.step, c.branch, c.name
+), unspawned AS (
+  DELETE FROM rkyc.journal n USING lost l WHERE n.job_id = l.parent_id AND n.step = l.step AND n.branch = l.branch AND n.name = l.name
+), adopted AS (
+  DELETE FROM rkyc.orphaned o USING gone g WHERE o.parent_id = g.job_id
+), reopened AS (
+  UPDATE rkyc.child c SET state = NULL, ended_at = NULL FROM gone g WHERE c.child_id = g.job_id
 ), counted AS (
   UPDATE rkyc.branching b SET events = greatest(b.events, g.seq) FROM gone g WHERE b.job_id = g.job_id
 )
