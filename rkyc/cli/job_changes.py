@@ -1,4 +1,4 @@
-"""`rkyc jobs fork|diff|runs` and `rkyc rerun`: jobs that are done again in part, and how they differ."""
+"""`rkyc jobs pause|resume|fork|diff|runs` and `rkyc rerun`: jobs that are done again in part, and how they differ."""
 
 from __future__ import annotations
 
@@ -34,8 +34,41 @@ program = make_program(help="Run what changed of an ended job again, as a new jo
 
 def add_to(jobs: typer.Typer) -> None:
     """Add the commands of this module to `rkyc jobs`."""
-    for command in (fork, diff, runs):
+    for command in (pause, resume, fork, diff, runs):
         jobs.command()(command)
+
+
+def pause(
+    job_id: JobArgument,
+    reason: Annotated[str | None, typer.Option(help="Shown while the job waits.")] = None,
+    json: JsonOption = False,
+    dsn: DsnOption = None,
+) -> None:
+    """Pause a job at its last checkpoint, at once."""
+
+    async def act() -> bool:
+        async with open_store(dsn) as app:
+            return await app.client.pause(job_id, reason, by=name_actor())
+
+    is_paused = run_async(act())
+    if json:
+        print_json({"job_id": job_id, "paused": is_paused})
+    else:
+        print(f"{job_id} paused" if is_paused else f"{job_id} has ended")
+
+
+def resume(job_id: JobArgument, json: JsonOption = False, dsn: DsnOption = None) -> None:
+    """Let a paused job go on."""
+
+    async def act() -> bool:
+        async with open_store(dsn) as app:
+            return await app.client.resume(job_id, by=name_actor())
+
+    is_resumed = run_async(act())
+    if json:
+        print_json({"job_id": job_id, "resumed": is_resumed})
+    else:
+        print(f"{job_id} resumed" if is_resumed else f"{job_id} is not paused itself: see rkyc lanes list")
 
 
 def fork(

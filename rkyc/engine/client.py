@@ -19,6 +19,7 @@ from rkyc.engine.changing import Changing
 from rkyc.engine.dead_letters import DeadLetters
 from rkyc.engine.enqueuer import GROUP_ROWS_MAX, Enqueuer
 from rkyc.engine.intake import encode_input, make_job_ids
+from rkyc.engine.pausing import Pausing
 from rkyc.engine.schedules import Schedules
 from rkyc.engine.turns import make_fair_traits
 from rkyc.engine.uniqueness import find_keeper, hold_key
@@ -50,7 +51,7 @@ class Submitted:
     is_new: bool
 
 
-class Client(Changing):
+class Client(Changing, Pausing):
     """Jobs and `schedules`, by one pool. `Client(dsn)` opens a pool of its own at the first call; close it with `aclose`.
 
     Raises:

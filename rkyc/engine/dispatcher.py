@@ -176,10 +176,11 @@ class Dispatcher:
             return
         if self._has_parked and self._room() > 0:
             await self._claim_parked(conn)
+        open_lanes = self._open_lanes()
         lanes = (
-            self._lanes
+            open_lanes
             if self._has_backlog
-            else [lane for lane in self._lanes if lane in self._lanes_to_look_at]
+            else [lane for lane in open_lanes if lane in self._lanes_to_look_at]
         )
         if self._turns.may_wait:
             await self._claim_turns(conn, shares=bool(lanes))
@@ -188,7 +189,7 @@ class Dispatcher:
         self._lanes_to_look_at = set()
         self._has_backlog = False
         self._note_sweep_due()
-        for lane in await self._order_lanes(conn, lanes or self._lanes):
+        for lane in await self._order_lanes(conn, lanes or open_lanes):
             free = self._room(lane)
             if free <= 0:
                 # It was not looked at: assume there is more.
@@ -219,10 +220,16 @@ class Dispatcher:
         """Take tasks whose key has its turn; `shares`: half of the room is for tasks without a key."""
         room = self._room()
         self._take(
-            await self._turns.claim(conn, self._lanes, (room + self._rounds % 2) // 2 if shares else room)
+            await self._turns.claim(
+                conn, self._open_lanes(), (room + self._rounds % 2) // 2 if shares else room
+            )
         )
         if self._turns.may_wait and self._room() > 0:
             self._woken.set()
+
+    def _open_lanes(self) -> list[str]:
+        """The lanes that are not paused."""
+        return [lane for lane in self._lanes if lane in self._executor.open_lanes]
 
     def _note_sweep_due(self) -> None:
         """Now and then the next claim of each lane starts from the beginning; the cursors stay where they are."""
@@ -250,7 +257,7 @@ class Dispatcher:
         claims = await tasks.claim_parked_tasks(
             conn,
             wake_keys=self._wake_keys,
-            lanes=self._lanes,
+            lanes=self._open_lanes(),
             slots=self._room(),
             worker_id=self._worker_id,
             now=self._clock.now(),
@@ -275,7 +282,7 @@ class Dispatcher:
         claim = await tasks.claim_suspect(
             conn,
             wake_keys=self._wake_keys,
-            lanes=self._lanes,
+            lanes=self._open_lanes(),
             worker_id=self._worker_id,
             now=self._clock.now(),
         )

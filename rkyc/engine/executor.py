@@ -29,6 +29,7 @@ from rkyc.engine.execution import Execution, judge, uncancel
 from rkyc.engine.executor_threads import Threads
 from rkyc.engine.inputs import Inputs
 from rkyc.engine.notices import Notices
+from rkyc.engine.pausing import Pauses
 from rkyc.engine.slots import Slots
 from rkyc.engine.stream import StreamWriter
 from rkyc.engine.suspend import Suspend, find_suspend
@@ -81,7 +82,9 @@ class Executor:
         self._registry = registry
         self._slots = slots
         self._concurrency: dict[tuple[str, str], asyncio.Semaphore] = {}
-        self._lanes = lanes
+        self.pauses = Pauses(lanes=lanes, on_change=self._open)
+        # The lanes served here that are not paused.
+        self.open_lanes = lanes
         self._clock = clock
         self._committer = committer
         self._notices = notices
@@ -171,6 +174,9 @@ class Executor:
             # By a retry or a release it came back to where neighbours run.
             await self._park(execution, "suspect")
             return
+        if self.pauses.keys and (key := self.pauses.find(claim)) is not None:
+            await self._hold(execution, key)
+            return
         is_branched = pipeline.graph.is_forked
         place = pipeline.graph.places.get(claim.step)
         if place is None:
@@ -180,7 +186,7 @@ class Executor:
             return
         inputs = Inputs(claim, place)
         now = self._clock.seconds()
-        while (place.step.lane or claim.job_lane) in self._lanes:
+        while (place.step.lane or claim.job_lane) in self.open_lanes:
             outcome = await self._attempt(execution, pipeline, place, inputs, now)
             landed = await self._end(execution, pipeline, place, outcome, is_branched)
             if execution.scopes:
@@ -191,6 +197,9 @@ class Executor:
             now = claim.step_started_at
             if self.is_draining or claim.is_alone:
                 break
+            if self.pauses.keys and (key := self.pauses.find(claim)) is not None:
+                await self._hold(execution, key)
+                return
         # Drained, or the step's lane is served by others.
         await self._release(execution, place.step.lane or claim.job_lane)
 
@@ -205,6 +214,16 @@ class Executor:
         claim = execution.claim
         await self._committer.commit(Wait(claim, claim.step, kind, claim.wake_key), is_branched=False)
         self._notices.wake_lane("parked")
+
+    async def _hold(self, execution: Execution, key: str) -> None:
+        """What it belongs to is paused: wait, uncharged, until it is resumed."""
+        execution.is_committing = True
+        claim = execution.claim
+        detail = f"{key.replace(':', ' ')} is paused"
+        await self._committer.commit(Wait(claim, claim.step, "paused", key, None, detail), is_branched=False)
+
+    def _open(self, lanes: frozenset[str]) -> None:
+        self.open_lanes = lanes
 
     def _serves_other_version(self, name: str) -> bool:
         return any(pipeline.name == name for pipeline in self._registry)

@@ -19,6 +19,7 @@ from rkyc.engine.dispatcher import Dispatcher
 from rkyc.engine.executor import Executor
 from rkyc.engine.horizon import HorizonWatch
 from rkyc.engine.notices import Notices
+from rkyc.engine.pausing import keep_resumed
 from rkyc.store.connections import OwnConnection
 from rkyc.store.pool import Connection, Pool, Record
 from rkyc.store.queue import tasks, waits, workers
@@ -135,6 +136,10 @@ class Upkeep:
                 pause_s = 0.0 if lanes else LOCKED_PAUSE_S
             else:
                 pause_s = self._options.poll_s if self._is_listening() else self._options.deaf_poll_s
+            if state["resumed"]:
+                await keep_resumed(conn, state["resumed"])
+        if self._executor.pauses.note(state["pauses"]) or state["resumed"]:
+            self._dispatcher.wake()
         self._on_next_fire(state["next_fire"])
         if state["ready_lanes"]:
             self._dispatcher.wake()

@@ -316,7 +316,7 @@ class Worker:
         return pause_s
 
     def _hear(self, text: str) -> None:
-        """A notice came: `lane`, `*`, `due`, `parked`, `fair:`, `orphans`, or `cancel:JOB`."""
+        """A notice came: `lane`, `*`, `due`, `parked`, `pause`, `fair:`, `orphans`, or `cancel:JOB`."""
         if text.startswith("cancel:"):
             if text[7:].isdecimal() and self._upkeep.note_end(int(text[7:])):
                 self._beat_loop.wake()
@@ -324,7 +324,7 @@ class Worker:
         if self._upkeep.note_activity():
             # Not at once: the claim comes first.
             asyncio.get_running_loop().call_later(WATCH_DELAY_S, self._watch_loop.wake)
-        if text in ("due", "parked"):
+        if text in ("due", "parked", "pause"):
             self._beat_loop.wake()
         elif text == NOTICE:
             self._dispatcher.note_turns()

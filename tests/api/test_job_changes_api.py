@@ -1,4 +1,4 @@
-"""Forks, reruns, differences and runs over HTTP."""
+"""Pauses, forks, reruns, differences and runs over HTTP."""
 
 from __future__ import annotations
 
@@ -90,3 +90,27 @@ async def test_what_can_not_be_done_is_refused(
 ) -> None:
     status, problem = await web.post(f"{JOBS}/{ended}/{path}", body)
     assert status == expected, problem
+
+
+async def test_jobs_lanes_pipelines_and_tenants_are_paused_and_resumed(
+    web: Web, pool: Pool, tmp_path: Path
+) -> None:
+    for kind, name in (("lanes", "default"), ("pipelines", "single"), ("tenants", "acme")):
+        for action, changed in (("pause", True), ("pause", False), ("resume", True), ("resume", False)):
+            status, said = await web.post(f"/api/v1/{kind}/{name}/{action}")
+            assert (status, said["changed"]) == (200, changed), (kind, action)
+    await web.post("/api/v1/pipelines/single/pause", {"reason": "audit"})
+    _, listed = await web.get("/api/v1/pauses")
+    assert [(one["kind"], one["name"], one["reason"]) for one in listed["pauses"]] == [
+        ("pipeline", "single", "audit")
+    ]
+    job_id = await web.submit("single", {"ledger": str(tmp_path / "ledger"), "job": "1"})
+    status, said = await web.post(f"{JOBS}/{job_id}/pause")
+    assert (status, said["wait_reason"]) == (200, "paused")
+    await web.post("/api/v1/pipelines/single/resume")
+    assert (await web.get(f"{JOBS}/{job_id}"))[1]["wait_reason"] == "paused"
+    assert (await web.post(f"{JOBS}/{job_id}/resume"))[0] == 200
+    await wait_status(pool, UUID(job_id), "completed")
+    assert (await web.post(f"{JOBS}/{job_id}/pause"))[0] == 409
+    assert (await web.post(f"{JOBS}/{job_id}/resume"))[0] == 409
+    assert (await web.post("/api/v1/lanes/nowhere/pause"))[0] == 404

@@ -102,3 +102,20 @@ async def test_a_job_is_forked_compared_and_started_again_from_a_step(host: Host
     assert wrong.code == 2 and "expected STEP=JSON" in wrong.err
     wrong = await host.run("rerun", job_id)
     assert wrong.code == 2 and "--changed, --degraded or --input" in wrong.err
+
+
+async def test_jobs_and_lanes_are_paused_and_resumed(host: Host, tmp_path: Path) -> None:
+    text = json.dumps({"ledger": str(tmp_path / "ledger"), "job": 1})
+    job_id = (await host.run("submit", "single", *PROBES, "--input", text)).out.strip()
+    assert (await host.run("jobs", "pause", job_id, "--reason", "later")).out == f"{job_id} paused\n"
+    shown = (await host.run("jobs", "show", job_id, "--json")).json
+    assert shown["wait_reason"] == "paused" and shown["wait_detail"].endswith(": later")
+    assert (await host.run("jobs", "resume", job_id)).out == f"{job_id} resumed\n"
+    assert (await host.run("lanes", "pause", "default", "--reason", "down")).out == "lane default paused\n"
+    assert "was paused before" in (await host.run("lanes", "pause", "default")).out
+    (listed,) = (await host.run("lanes", "list", "--json")).json
+    assert (listed["name"], listed["reason"]) == ("default", "down")
+    assert (await host.run("jobs", "list", "--json")).json[0]["wait_reason"] == "paused"
+    assert (await host.run("lanes", "resume", "default")).out == "lane default resumed\n"
+    assert (await host.run("pipelines", "pause", "nothing")).code == 2
+    assert "no tenant is paused" in (await host.run("tenants", "list")).err

@@ -88,7 +88,7 @@ async def beat(
     """Renew the beat and return, in one row, all that an idle process wants to know.
 
     now, next_due_at, next_fire (of a schedule), ready_lanes, others_running, parked, suspects, workers, held (leases of this worker),
-    is_known (False: its row was removed), horizon_holder (None: nobody, or not looked).
+    pauses and resumed (`kind:name`), is_known (False: its row was removed), horizon_holder (None: nobody, or not looked).
     """
     row = await fetch_row(
         conn,

@@ -35,6 +35,8 @@ SELECT clock_timestamp() AS now,
   EXISTS (SELECT FROM rkyc.waiting w WHERE w.kind = 'suspect' AND w.wake_key = ANY (:wake_keys::text[])
     AND w.lane = ANY (:lanes::text[])) AS suspects,
   EXISTS (SELECT FROM rkyc.waiting w WHERE w.kind = 'fair' AND w.lane = ANY (:lanes::text[])) AS turns,
+  ARRAY(SELECT p.kind || ':' || p.name FROM rkyc.pause p WHERE p.resumed_at IS NULL ORDER BY p.kind, p.name) AS pauses,
+  ARRAY(SELECT p.kind || ':' || p.name FROM rkyc.pause p WHERE p.resumed_at IS NOT NULL) AS resumed,
   (SELECT count(*)::int FROM rkyc.worker w WHERE w.ended_at IS NULL) AS workers,
   (SELECT count(*)::int FROM rkyc.running r WHERE r.worker_id = :worker_id) AS held,
   EXISTS (SELECT FROM rkyc.worker w WHERE w.id = :worker_id) AS is_known,

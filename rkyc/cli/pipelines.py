@@ -1,0 +1,7 @@
+"""`rkyc pipelines`: see `pauses`."""
+
+from __future__ import annotations
+
+from rkyc.cli.pauses import make_pauses
+
+program = make_pauses("pipeline")
