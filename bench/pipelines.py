@@ -32,10 +32,15 @@ def build_registry(marks: Marks) -> Registry:
         marks.mark(input["n"])
         return {"n": input["n"]}
 
+    @step
+    async def wait(ctx: Any, input: dict[str, Any]) -> dict[str, Any]:
+        return {"said": await ctx.wait_signal("go")}
+
     return Registry(
         [
             Pipeline("noop", version=1, steps=noop),
             Pipeline("probe", version=1, steps=probe),
+            Pipeline("wait", version=1, steps=wait),
             Pipeline("eight", version=1, steps=chain(*(noop.named(f"s{i}") for i in range(STEPS)))),
             Pipeline("nap", version=1, steps=chain(*(_napper(marks, i, NAP_S) for i in range(STEPS)))),
             Pipeline("io", version=1, steps=chain(*(_napper(marks, i, IO_S) for i in range(STEPS)))),

@@ -54,7 +54,8 @@ class Suspend(BaseException):
 def find_suspend(caught: BaseException) -> Suspend | None:
     """Return the wait that ended a body: raised plainly, or the first one of a task group's."""
     if isinstance(caught, Suspend):
-        return caught
+        # Its traceback holds the frame that holds it: of a hundred thousand waits all would stay for the collector.
+        return caught.with_traceback(None)
     if isinstance(caught, BaseExceptionGroup):
         for one in caught.exceptions:
             if (found := find_suspend(one)) is not None:

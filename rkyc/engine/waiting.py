@@ -106,8 +106,11 @@ class StepWaits:
         return self._read(text, f"event {topic}", returns)
 
     async def _take_signal(self, key: str, name: str) -> str | None:
-        """Take a signal into the journal, once."""
+        """Take a signal into the journal, once; mostly there is none, which is seen for less."""
         claim = self._claim
+        async with self._pool.connection() as own:
+            if not await signals.has_signal(own, claim.job_id, name):
+                return None
 
         async def take(conn: Connection) -> str | None:
             return await signals.take_signal(

@@ -163,6 +163,22 @@ async def test_events_that_are_published_while_jobs_begin_to_wait_are_not_missed
             assert await client.result(job_id) == {"heard": [0, 1, 2]}
 
 
+async def test_an_event_that_is_not_committed_yet_is_waited_for(dsn: str, pool: Pool) -> None:
+    client = Client(pool=pool)
+    await client.publish("rates", 0)
+    async with serve(dsn, registry=registry):
+        async with pool.transaction() as conn:
+            await client.publish("rates", 1, conn=conn)
+            job_id = await client.enqueue("listening", {"topic": "rates"})
+
+            async def stands_at_the_lock() -> bool:
+                waits = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%watch_topic%'"
+                return bool(await query(pool, waits))
+
+            await wait_for(stands_at_the_lock)
+        assert await client.result(job_id, 15) == {"heard": [1]}
+
+
 async def test_thousands_that_wait_leave_a_small_worker_to_others(
     dsn: str, pool: Pool, tmp_path: Path
 ) -> None:
