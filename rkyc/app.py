@@ -86,7 +86,14 @@ async def open_app(
                     # Known before any worker runs, so that a job may be submitted first.
                     await register_pipelines(conn, registry)
             client = Client(pool=pool)
-            yield App(settings, pool, client, Metrics(), registry or Registry(), is_embedded)
+            yield App(
+                settings,
+                pool,
+                client,
+                Metrics(),
+                registry if registry is not None else Registry(),
+                is_embedded,
+            )
             await client.aclose()
         finally:
             await pool.close()

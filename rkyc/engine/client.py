@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from rkyc.engine import messages
+from rkyc.engine.broadcasting import Broadcasting
 from rkyc.engine.cancelling import try_cancel
 from rkyc.engine.changing import Changing
 from rkyc.engine.dead_letters import DeadLetters
@@ -51,7 +52,7 @@ class Submitted:
     is_new: bool
 
 
-class Client(Changing, Pausing):
+class Client(Broadcasting, Changing, Pausing):
     """Jobs and `schedules`, by one pool. `Client(dsn)` opens a pool of its own at the first call; close it with `aclose`.
 
     Raises:

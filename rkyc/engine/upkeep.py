@@ -77,6 +77,7 @@ class Upkeep:
         is_listening: Callable[[], bool],
         on_suspects: Callable[[], None],
         on_next_fire: Callable[[datetime | None], None],
+        on_broadcast: Callable[[int | None], None],
         on_reclaimed: Callable[[], None],
     ) -> None:
         self._pool = pool
@@ -93,6 +94,7 @@ class Upkeep:
         self._is_listening = is_listening
         self._on_suspects = on_suspects
         self._on_next_fire = on_next_fire
+        self._on_broadcast = on_broadcast
         self._on_reclaimed = on_reclaimed
         self._workers = 1
         self._others_run = False
@@ -141,6 +143,7 @@ class Upkeep:
         if self._executor.pauses.note(state["pauses"]) or state["resumed"]:
             self._dispatcher.wake()
         self._on_next_fire(state["next_fire"])
+        self._on_broadcast(state["last_broadcast"])
         if state["ready_lanes"]:
             self._dispatcher.wake()
         if state["parked"]:

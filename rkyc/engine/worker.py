@@ -23,6 +23,8 @@ from rkyc.engine.drain import drain
 from rkyc.engine.executor import Executor
 from rkyc.engine.executor_threads import Threads
 from rkyc.engine.housekeeping import Housekeeping
+from rkyc.engine.listeners import NOTICE as BROADCAST
+from rkyc.engine.listeners import Listeners, drop_old_events
 from rkyc.engine.loop import PeriodicLoop, keep_running
 from rkyc.engine.notices import ROUND_S, Notices
 from rkyc.engine.presence import Presence
@@ -234,6 +236,7 @@ class Worker:
         )
         self._executor.on_free = self._dispatcher.on_free
         self._presence = self._make_presence()
+        self._listeners = Listeners(pool=self._pool, registry=self._registry)
         self._scheduler = Scheduler(pool=self._pool, clock=self._clock, cancel=Client(pool=self._pool).cancel)
         self._schedule_loop = PeriodicLoop("schedules", self._scheduler.run_once, interval_s=IDLE_S)
         self._scheduler.wake = self._schedule_loop.wake
@@ -255,6 +258,7 @@ class Worker:
             is_listening=lambda: self._presence.is_listening,
             on_suspects=self._on_suspects or self._dispatcher.note_suspects,
             on_next_fire=self._scheduler.note,
+            on_broadcast=self._listeners.note_latest,
             on_reclaimed=self._slots.sweep_loop.wake,
         )
         self._housekeeping = Housekeeping(
@@ -294,7 +298,8 @@ class Worker:
             "beat": self._beat_loop.run,
             "watch": self._watch_loop.run,
             "schedules": self._schedule_loop.run,
-            "keys": PeriodicLoop("keys", lambda: sweep_keys(self._pool), interval_s=KEY_SWEEP_S).run,
+            "tidy": PeriodicLoop("tidy", self._tidy, interval_s=KEY_SWEEP_S).run,
+            **self._listeners.loops(),
             "notices": PeriodicLoop("notices", self._notices.run_once, interval_s=ROUND_S).run,
             "slots": self._slots.run,
             "limits": self._slots.sweep_loop.run,
@@ -309,6 +314,10 @@ class Worker:
             ).run,
         }
 
+    async def _tidy(self) -> None:
+        await sweep_keys(self._pool)
+        await drop_old_events(self._pool, self._clock)
+
     async def _beat(self) -> float:
         pause_s = await self._upkeep.beat()
         self._metrics.set_tasks_running(self.busy)
@@ -320,6 +329,9 @@ class Worker:
         if text.startswith("cancel:"):
             if text[7:].isdecimal() and self._upkeep.note_end(int(text[7:])):
                 self._beat_loop.wake()
+            return
+        if text == BROADCAST:
+            self._listeners.wake()
             return
         if self._upkeep.note_activity():
             # Not at once: the claim comes first.

@@ -14,6 +14,7 @@ from typing import Any
 import pydantic
 
 from rkyc.errors import DefinitionError, UnknownPipelineError, ValidationError
+from rkyc.flow.broadcast import Handler, Subscription
 from rkyc.flow.graph import Chain, Graph, Group, Place, compile_graph
 from rkyc.flow.lane import LanePolicy
 from rkyc.flow.schedule import Schedule
@@ -91,9 +92,12 @@ class Registry:
         policies: Iterable[LanePolicy] = (),
         *,
         schedules: Iterable[Schedule] = (),
+        subscriptions: Iterable[Subscription] = (),
     ) -> None:
         self._by_key: dict[tuple[str, int], Pipeline] = {}
         self._schedules: dict[str, Schedule] = {}
+        # Every process that serves the registry gets each event of these topics.
+        self.subscriptions = list(subscriptions)
         self.policies = {policy.lane: policy for policy in policies}
         for pipeline in pipelines:
             self.add(pipeline)
@@ -112,6 +116,14 @@ class Registry:
                 f"pipeline {pipeline.name}@{pipeline.version} is registered twice: give it another version"
             )
         self._by_key[key] = pipeline
+
+    def subscribe(self, topic: str, handler: Handler) -> None:
+        """Have `handler(event)` called for every event of a topic, in every process that serves this registry.
+
+        Events come one after the other in their order, beginning with the newest full refresh. One that the
+        handler fails on comes again, and those after it wait.
+        """
+        self.subscriptions.append(Subscription(topic, handler))
 
     def add_schedule(self, schedule: Schedule) -> None:
         """Add a schedule; workers make it known when they start.
@@ -139,7 +151,12 @@ class Registry:
     def merge(self, other: Registry) -> Registry:
         """Return a registry with what both have."""
         policies = [*self.policies.values(), *other.policies.values()]
-        return Registry([*self, *other], policies, schedules=[*self.schedules, *other.schedules])
+        return Registry(
+            [*self, *other],
+            policies,
+            schedules=[*self.schedules, *other.schedules],
+            subscriptions=[*self.subscriptions, *other.subscriptions],
+        )
 
     def get(self, name: str, version: int) -> Pipeline | None:
         """Return the pipeline, or None when this process does not serve it."""

@@ -55,7 +55,7 @@ async def serve(
     """Run a worker on a pool of its own until the block ends; then drain it."""
     pool = await Pool.open(dsn)
     try:
-        worker = make_worker(pool, registry or Registry(defined), **options)
+        worker = make_worker(pool, registry if registry is not None else Registry(defined), **options)
         running = asyncio.create_task(worker.run())
         ready = asyncio.create_task(worker.ready.wait())
         await asyncio.wait({running, ready}, return_when=asyncio.FIRST_COMPLETED)

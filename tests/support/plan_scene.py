@@ -99,10 +99,13 @@ INSERT INTO rkyc.stream_chunk (job_id, seq, branch, fence, step, attempt, number
   SELECT $base + 1, n, 0, $base + 1, 's1', 1, n, false, 't' FROM generate_series(1, 2) n;
 INSERT INTO rkyc.stream_event (job_id, seq, fence, is_end, branch, step, attempt, chunks, chars, at)
   SELECT $base + 1, n, $base + 1, n = 2, 0, 's1', 1, 2, 2, now() FROM generate_series(1, 2) n;
+INSERT INTO rkyc.broadcast (id, topic, kind, payload, at)
+  SELECT n, 'characters', CASE WHEN n IN (1, 50) THEN 'full_refresh' ELSE 'upsert' END, '{}', now() - interval '1 hour'
+  FROM generate_series(1, 100) n;
 INSERT INTO rkyc.unique_key SELECT 'key ' || n, now() - interval '1 hour' FROM generate_series(1, 100) n;
 INSERT INTO rkyc.unique_holder SELECT 'key ' || n, $base + n, 'unfinished', NULL FROM generate_series(1, 50) n;
 INSERT INTO rkyc.idempotency SELECT 'known', j.uuid, '', now() FROM rkyc.job j WHERE j.id = $base + 1;
-SELECT setval('rkyc.ready_seq', $base + 1000), setval(pg_get_serial_sequence('rkyc.job', 'id'), $base + 1000);
+SELECT setval('rkyc.broadcast_seq', 1000), setval('rkyc.ready_seq', $base + 1000), setval(pg_get_serial_sequence('rkyc.job', 'id'), $base + 1000);
 """
 
 # By the parameter's name; where it is an array, a single value stands for all its rows.
@@ -313,6 +316,9 @@ _EXAMPLES_OF: dict[str, dict[str, Any]] = {
     "register_worker": {"version": "0"},
     "restore_worker": {"version": "0", "worker_id": 7},
     "retry_job": {"job_id": BASE + 501},
+    "drop_broadcasts": {"before": _NOW, "limit": ROWS},
+    "find_topic_start": {"topic": "characters"},
+    "read_broadcasts": {"topic": "characters", "limit": ROWS},
     "let_go_of_key": {"key": "key 1"},
     "sweep_unique_keys": {"after": "", "limit": ROWS},
     "take_tick": {"tick": _NOW},

@@ -87,7 +87,7 @@ async def beat(
 ) -> Record:
     """Renew the beat and return, in one row, all that an idle process wants to know.
 
-    now, next_due_at, next_fire (of a schedule), ready_lanes, others_running, parked, suspects, workers, held (leases of this worker),
+    now, next_due_at, next_fire (of a schedule), last_broadcast, ready_lanes, others_running, parked, suspects, workers, held (leases of this worker),
     pauses and resumed (`kind:name`), is_known (False: its row was removed), horizon_holder (None: nobody, or not looked).
     """
     row = await fetch_row(

@@ -27,6 +27,7 @@ WITH beat AS (
 SELECT clock_timestamp() AS now,
   least((SELECT s.due_at FROM rkyc.scheduled s ORDER BY s.due_at LIMIT 1),
     (SELECT w.due_at FROM rkyc.waiting w WHERE w.due_at IS NOT NULL ORDER BY w.due_at LIMIT 1)) AS next_due_at,
+  (SELECT b.id FROM rkyc.broadcast b ORDER BY b.id DESC LIMIT 1) AS last_broadcast,
   (SELECT s.next_fire FROM rkyc.schedule s WHERE NOT s.paused AND s.next_fire IS NOT NULL ORDER BY s.next_fire LIMIT 1) AS next_fire,
   ARRAY(SELECT l FROM unnest(:lanes::text[]) l WHERE EXISTS (SELECT FROM rkyc.ready r WHERE r.lane = l)) AS ready_lanes,
   EXISTS (SELECT FROM rkyc.running r WHERE r.worker_id <> :worker_id) AS others_running,
