@@ -28,6 +28,10 @@ RkycError
     │   ├── DatabaseConnectionError  DB_CONNECTION_ERROR
     │   ├── StorageDownloadError   STORAGE_DOWNLOAD_ERROR
     │   ├── StepTimeoutError       STEP_TIMEOUT             the attempt passed its start-to-close limit
+    │   │   ├── TaskSoftTimeLimitError  TASK_SOFT_TIME_LIMIT    it ended at its soft limit
+    │   │   ├── TaskTimeLimitError  TASK_TIME_LIMIT         it heard of its soft limit and passed the hard one
+    │   │   ├── HeartbeatTimeoutError  HEARTBEAT_TIMEOUT    it gave no sign of life for too long
+    │   │   └── IdleTimeoutError   IDLE_TIMEOUT             it emitted nothing for too long
     │   └── ChildProcessDiedError  CHILD_PROCESS_DIED       the child that ran CPU-bound work died
     ├── PermanentException         PERMANENT                never try again
     │   ├── InvalidFileError       INVALID_FILE
@@ -61,6 +65,7 @@ and no secret. What is not a failure (sleep, cancel, wait) is an outcome, not an
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, ClassVar
 
 
@@ -209,6 +214,22 @@ class StepTimeoutError(RetryableException):
     error_code = "STEP_TIMEOUT"
 
 
+class TaskSoftTimeLimitError(StepTimeoutError):
+    error_code = "TASK_SOFT_TIME_LIMIT"
+
+
+class TaskTimeLimitError(StepTimeoutError):
+    error_code = "TASK_TIME_LIMIT"
+
+
+class HeartbeatTimeoutError(StepTimeoutError):
+    error_code = "HEARTBEAT_TIMEOUT"
+
+
+class IdleTimeoutError(StepTimeoutError):
+    error_code = "IDLE_TIMEOUT"
+
+
 class ChildProcessDiedError(RetryableException):
     error_code = "CHILD_PROCESS_DIED"
 
@@ -315,3 +336,11 @@ class VisualAgentFailure(PartialFailureException):
 
 class OcrUnavailableError(PartialFailureException):
     error_code = "OCR_UNAVAILABLE"
+
+
+class SoftTimeLimit(asyncio.CancelledError):
+    """Raised inside a step's body at its soft limit: catch it to save what there is, and return or raise.
+
+    A cancellation, so that whatever the body waits for is cancelled as it should be. The body may go on
+    until its hard limit; what it returns counts.
+    """

@@ -214,6 +214,8 @@ class Context:
             self.stream = self._surroundings.streams.open(
                 self._execution.claim, self._step.name, self.attempt
             )
+        if self._execution.pulse is not None:
+            self._execution.pulse.note_token()
         await self.stream.emit(text)
 
     def metadata(self, **values: Any) -> None:
@@ -257,6 +259,12 @@ class Context:
             self.notes = Notes()
         return self.notes
 
+    @property
+    def last_heartbeat(self) -> Any:
+        """What an earlier attempt of this step said last."""
+        pulse = self._execution.pulse
+        return None if pulse is None else payload.decode(pulse.last)
+
     async def heartbeat(self, details: Any = None) -> None:
         """Say that the step is alive.
 
@@ -265,3 +273,5 @@ class Context:
         """
         if self._execution.stop is not None:
             raise LeaseLostError(f"job {self.job_id}: step {self._step.name} no longer holds its lease")
+        if self._execution.pulse is not None:
+            self._execution.pulse.note_beat(details)

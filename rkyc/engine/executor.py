@@ -25,11 +25,12 @@ from rkyc.engine.children import ChildProcesses
 from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.commit import Committer
 from rkyc.engine.context import Context, Surroundings
-from rkyc.engine.execution import Execution, judge, uncancel
+from rkyc.engine.execution import LIMITS, Execution, judge, uncancel
 from rkyc.engine.executor_threads import Threads
 from rkyc.engine.inputs import Inputs
 from rkyc.engine.notices import Notices
 from rkyc.engine.pausing import Pauses
+from rkyc.engine.pulse import Pulses
 from rkyc.engine.slots import Slots
 from rkyc.engine.stream import StreamWriter
 from rkyc.engine.suspend import Suspend, find_suspend
@@ -102,6 +103,7 @@ class Executor:
             make_log=_log.bind,
         )
         self._on_scheduled = on_scheduled
+        self.pulses = Pulses(pool=pool, clock=clock)
 
     def start(self, claim: Claim) -> None:
         """Run a claimed task in the background until it leaves this process."""
@@ -250,7 +252,7 @@ class Executor:
         try:
             check_start(claim, place, ctx)
             output = step.check_output(await self._call_body(execution, pipeline, place, ctx, inputs))
-            if execution.stop == "timeout":
+            if execution.stop in LIMITS:
                 # It finished all the same: what it did counts.
                 uncancel()
                 execution.stop = None
@@ -267,7 +269,7 @@ class Executor:
                 return suspend.outcome(claim, place.name)
             error = judge(execution, place, caught, is_closing=self.is_closing)
         finally:
-            execution.deadline = None
+            execution.deadline = execution.pulse = None
         if ctx.stream is not None:
             await ctx.stream.close(completed=False)
         return self._decide_failure(execution, place, ctx, error)
@@ -280,12 +282,16 @@ class Executor:
         claim = execution.claim
         if not step.limits and step.concurrency is None:
             execution.deadline = deadline_of(place, claim, ctx.started_at)
+            if step.timeouts.is_watched:
+                return await self.pulses.watch(execution, step.timeouts, ctx, step.fn(ctx, **arguments))
             return await step.fn(ctx, **arguments)
         # The attempt's limit is of the work, not of the wait for a free place.
         execution.deadline = deadline_of(place, claim, ctx.started_at, is_waiting=True)
         async with self._take_place(pipeline, place):
             await self._slots.enter(execution, place, inputs)
             execution.deadline = deadline_of(place, claim, self._clock.seconds())
+            if step.timeouts.is_watched:
+                return await self.pulses.watch(execution, step.timeouts, ctx, step.fn(ctx, **arguments))
             return await step.fn(ctx, **arguments)
 
     def _take_place(self, pipeline: Pipeline, place: Place) -> contextlib.AbstractAsyncContextManager[None]:

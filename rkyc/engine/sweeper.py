@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 
+from rkyc.engine.execution import Execution
 from rkyc.engine.executor import Executor
 from rkyc.telemetry import events
 from rkyc.telemetry.logs import get_logger
@@ -28,6 +29,8 @@ class Sweeper:
         """Look at every running body once."""
         now = time.monotonic()
         for execution in tuple(self._executor.executions.values()):
+            if execution.pulse is not None and execution.stop is None:
+                _take_pulse(execution, now)
             if execution.deadline is None or now < execution.deadline:
                 continue
             if execution.stop is not None:
@@ -36,3 +39,14 @@ class Sweeper:
                 )
             execution.deadline = now + (1.0 if execution.stop else STUBBORN_S)
             execution.cancel("timeout")
+
+
+def _take_pulse(execution: Execution, now: float) -> None:
+    """Tell a body that passed a limit of its own other than its end."""
+    fault = execution.pulse.find_fault(now) if execution.pulse is not None else None
+    if fault is None:
+        return
+    execution.cancel(fault)
+    if fault != "soft":
+        # Whoever swallows it is cancelled again.
+        execution.deadline = now + STUBBORN_S

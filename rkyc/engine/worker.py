@@ -28,6 +28,7 @@ from rkyc.engine.listeners import Listeners, drop_old_events
 from rkyc.engine.loop import PeriodicLoop, keep_running
 from rkyc.engine.notices import ROUND_S, Notices
 from rkyc.engine.presence import Presence
+from rkyc.engine.pulse import WRITE_S
 from rkyc.engine.scheduler import IDLE_S, Scheduler
 from rkyc.engine.schedules import declare_schedules
 from rkyc.engine.slots import Slots
@@ -305,6 +306,7 @@ class Worker:
             "limits": self._slots.sweep_loop.run,
             "stream": self._streams.run,
             "stream upkeep": PeriodicLoop("stream upkeep", self._streams.drop_old, interval_s=DROP_S).run,
+            "heartbeats": PeriodicLoop("heartbeats", self._executor.pulses.run_once, interval_s=WRITE_S).run,
             "sweep": PeriodicLoop("sweep", Sweeper(self._executor).run_once, interval_s=SWEEP_S).run,
             **{name: loop.run for name, loop in self._housekeeping.loops.items()},
             "stall": StallWatch(

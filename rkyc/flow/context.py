@@ -72,6 +72,8 @@ class BlockingStepContext(Protocol):
     def emit(self, text: str) -> None: ...
     def metadata(self, **values: Any) -> None: ...
     def heartbeat(self, details: Any = None) -> None: ...
+    @property
+    def last_heartbeat(self) -> Any: ...
 
 
 class StepContext(Protocol):
@@ -236,5 +238,15 @@ class StepContext(Protocol):
         ...
 
     async def heartbeat(self, details: Any = None) -> None:
-        """Say that the step is alive, and raise if it was cancelled or its lease is lost."""
+        """Say that the step is alive, and raise LeaseLostError if it was cancelled or its lease is lost.
+
+        `details` (JSON) are kept for the next attempt, `last_heartbeat`, if the step declares
+        `Timeouts(heartbeat=…)`: written about once a second, and when the attempt fails; a process that is killed
+        loses the last second of them.
+        """
+        ...
+
+    @property
+    def last_heartbeat(self) -> Any:
+        """The details that an earlier attempt of this step said last; None: there are none."""
         ...

@@ -8,7 +8,7 @@ Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rkyc.errors import DefinitionError, RkycError
 
@@ -82,6 +82,8 @@ class Timeouts:
     schedule_to_start: float | None = None
     heartbeat: float | None = None
     idle: float | None = None
+    # An attempt must be looked at for more than its end.
+    is_watched: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         limits = (
@@ -99,8 +101,6 @@ class Timeouts:
             raise DefinitionError(
                 f"soft time limit {self.soft:g} s can't be used: expected less than start_to_close ({self.start_to_close:g} s)"
             )
-
-    @property
-    def is_watched(self) -> bool:
-        """True when an attempt must be looked at for more than its end."""
-        return self.soft is not None or self.heartbeat is not None or self.idle is not None
+        object.__setattr__(
+            self, "is_watched", any(value is not None for value in (self.soft, self.heartbeat, self.idle))
+        )

@@ -89,3 +89,7 @@ class InlineContext:
         self.metadata_values.update(values)
 
     async def heartbeat(self, details: Any = None) -> None: ...
+
+    @property
+    def last_heartbeat(self) -> Any:
+        return None

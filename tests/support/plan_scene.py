@@ -89,6 +89,7 @@ INSERT INTO rkyc.dead_letter (id, queue, job_id, step, reason, error_code, at, f
   SELECT $base + n, 'dlq.default', $base + n, 's1', 'task_failed', 'PERMANENT', now() - interval '1 hour', now(),
     now() - interval '1 day'
   FROM generate_series(501, 510) n;
+INSERT INTO rkyc.heartbeat SELECT $base + n, 0, 's1', 1, '1', now() FROM generate_series(1, 20) n;
 INSERT INTO rkyc.ready_mark VALUES (now() - interval '2 hours', 1);
 INSERT INTO rkyc.start_limit VALUES ('noop', 1, 's0', NULL, 3600);
 UPDATE rkyc.lane SET ttl_s = 3600, redrive_every_s = 300, redrive_at = now() - interval '1 day' WHERE name = 'default';
@@ -322,6 +323,7 @@ _EXAMPLES_OF: dict[str, dict[str, Any]] = {
     "let_go_of_key": {"key": "key 1"},
     "sweep_unique_keys": {"after": "", "limit": ROWS},
     "take_tick": {"tick": _NOW},
+    "write_heartbeats": {"texts": "1"},
     "take_idempotency_key": {"key": "new"},
     "wake_parent": {"parent_id": BASE + 385, "step": "s0"},
     "wake_task": {"job_id": BASE + 321},
