@@ -123,7 +123,8 @@ async def load_report(client: Client, pool: Pool, job_id: UUID, lang: Lang | Non
     async with pool.connection() as conn:
         analysis = await load_analysis(conn, job_id)
         evidence = await load_evidence_pages(conn, job_id)
-        outputs = await read_outputs(conn, job_id)
+        stored = await read_outputs(conn, job_id)
+    outputs = {step: await client.show_payload(text) for step, text in stored.items()}
     result = build_result(dict(job), map(dict, steps), analysis, outputs)
     return build_report_input(result, evidence, lang=lang, generated_at=datetime.now(UTC))
 

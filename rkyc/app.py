@@ -22,6 +22,7 @@ from rkyc.engine.client import Client
 from rkyc.engine.upkeep import UpkeepOptions
 from rkyc.engine.worker import Worker, WorkerOptions
 from rkyc.errors import ConfigError, DefinitionError, EmbeddedError
+from rkyc.flow.envelope import Codec
 from rkyc.flow.pipeline import Registry
 from rkyc.store.embedded import ensure_running, start_embedded, stop_embedded
 from rkyc.store.migrate import migrate
@@ -44,10 +45,11 @@ class App:
     metrics: Metrics
     registry: Registry
     is_embedded: bool
+    codec: Codec | None = None
 
     def make_worker(self, *, on_suspects: Callable[[], None] | None = None, **changes: Any) -> Worker:
         """Make a worker for the app's registry; changes are fields of `WorkerOptions`."""
-        options = replace(worker_options(self.settings), **changes)
+        options = replace(worker_options(self.settings), codec=self.codec, **changes)
         resources = make_resources(self.settings, self.pool, self.registry)
         return Worker(
             pool=self.pool,
@@ -85,7 +87,8 @@ async def open_app(
                 if registry is not None:
                     # Known before any worker runs, so that a job may be submitted first.
                     await register_pipelines(conn, registry)
-            client = Client(pool=pool)
+            codec = make_codec(settings, pool)
+            client = Client(pool=pool, codec=codec)
             yield App(
                 settings,
                 pool,
@@ -93,6 +96,7 @@ async def open_app(
                 Metrics(),
                 registry if registry is not None else Registry(),
                 is_embedded,
+                codec,
             )
             await client.aclose()
         finally:
@@ -101,6 +105,33 @@ async def open_app(
         if is_embedded:
             with contextlib.suppress(EmbeddedError):
                 await stop_embedded(settings.data_dir)
+
+
+def make_codec(settings: Settings, pool: Pool) -> Codec | None:
+    """Return what seals payloads, where the settings ask for it.
+
+    Raises:
+        ConfigError: without a key, or without the package that seals.
+    """
+    if not settings.seal_payloads:
+        return None
+    if settings.encryption_key is None:
+        raise ConfigError("RKYC_SEAL_PAYLOADS needs ENCRYPTION_KEY: make one with openssl rand -hex 32")
+    try:
+        crypto = importlib.import_module("rkyc.store.crypto")
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            "RKYC_SEAL_PAYLOADS needs the package cryptography: install rkyc[crypto]"
+        ) from error
+
+    async def give_pool() -> Pool:
+        return pool
+
+    older = [key.get_secret_value() for key in settings.encryption_keys.values()]
+    codec: Codec = crypto.TenantCodec(
+        give_pool, master=settings.encryption_key.get_secret_value(), older=older
+    )
+    return codec
 
 
 def tune_collector() -> None:

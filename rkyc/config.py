@@ -170,9 +170,8 @@ class Settings(BaseSettings):
 
     # Personal data.
     encryption_key: SecretStr | None = _field(None, "required in production and staging", KEY_EXPECTED)
-    encryption_keys: dict[int, SecretStr] = _field(
-        {}, "ENCRYPTION_KEY_V<n>: to read what they wrote", KEY_EXPECTED
-    )
+    encryption_keys: dict[int, SecretStr] = _field({}, "ENCRYPTION_KEY_V<n>: older ones", KEY_EXPECTED)
+    seal_payloads: bool = _field(False, "seals inputs and outputs; needs ENCRYPTION_KEY", "true or false")
 
     # The engine. `_s` is seconds.
     slots: int = _whole(200, 1, 100_000, "tasks that a process runs at once")

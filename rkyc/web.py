@@ -59,7 +59,9 @@ def build_web(app: App, worker: Worker | None, *, host: str, port: int = 0) -> w
             metrics=app.metrics,
             registry=app.registry,
             hints=hints,
-            feed=EventFeed(pool=app.pool, hints=hints, look_s=options.look_s),
+            feed=EventFeed(
+                pool=app.pool, hints=hints, show_payload=app.client.show_payload, look_s=options.look_s
+            ),
             tokens=TokenFeed(pool=app.pool, hints=hints, look_s=options.look_s, ping_s=options.ping_s),
             options=options,
             intakes=intakes,

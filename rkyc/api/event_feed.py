@@ -11,7 +11,7 @@ import asyncio
 import bisect
 import contextlib
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Set
 from typing import Any
 from uuid import UUID
 
@@ -56,8 +56,16 @@ class Watch:
 class EventFeed:
     """The watches of this process; `run` keeps them woken until cancelled."""
 
-    def __init__(self, *, pool: Pool, hints: Hints, look_s: float = 1.0) -> None:
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        hints: Hints,
+        show_payload: Callable[[str | None], Awaitable[str | None]],
+        look_s: float = 1.0,
+    ) -> None:
         self._pool = pool
+        self._show_payload = show_payload
         self._hints = hints
         self._by_uuid: dict[str, set[Watch]] = {}
         self._watches: set[Watch] = set()
@@ -141,7 +149,11 @@ class EventFeed:
         async with log.turn:
             async with self._pool.connection() as conn:
                 rows = await store.read_events(conn, log.job_id, since=log.since, limit=PAGE_ROWS)
-            log.take(rows)
+            log.take([await self._show_result(row) for row in rows])
+
+    async def _show_result(self, row: Record) -> Record:
+        result = await self._show_payload(row["result"])
+        return row if result is row["result"] else {**row, "result": result}  # type: ignore[return-value]
 
     async def _look(self) -> float | None:
         """Compare how far the watched jobs are with the last look."""

@@ -34,6 +34,7 @@ OUTLINES = (
     Outline("tenants", "rkyc.cli.tenants", "Pause a tenant, or let it go on."),
     Outline("schedules", "rkyc.cli.schedules", "Jobs by the clock: list, add, run, pause, resume, remove."),
     Outline("dlq", "rkyc.cli.dlq", "List, show, requeue and discard dead letters."),
+    Outline("keys", "rkyc.cli.keys", "List, rotate and erase the keys that seal tenants' payloads."),
     Outline("audit", "rkyc.cli.audit", "List what people did, newest first."),
     Outline("workers", "rkyc.cli.workers", "List the processes that run jobs."),
     Outline("graph", "rkyc.cli.graph", "Draw the steps of a pipeline."),

@@ -13,6 +13,7 @@ from rkyc.errors import (
     PoisonError,
 )
 from rkyc.flow import payload
+from rkyc.flow.envelope import refuse_envelopes
 from rkyc.flow.graph import Place
 from rkyc.flow.job import Claim
 from rkyc.flow.outcome import Completed
@@ -72,7 +73,7 @@ def complete(place: Place, ctx: Context, output: Any, *, saves: bool = True) -> 
     Raises:
         OutputInvalidError: not JSON, or too large.
     """
-    text = payload.encode(output)
+    text = refuse_envelopes(payload.encode(output))
     if len(text) > OUTPUT_BYTES_MAX:
         raise OutputInvalidError(
             f"step {place.name} returned {len(text)} bytes, at most {OUTPUT_BYTES_MAX} are taken: store it and return a reference"

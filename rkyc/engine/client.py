@@ -19,8 +19,10 @@ from rkyc.engine.cancelling import try_cancel
 from rkyc.engine.changing import Changing
 from rkyc.engine.dead_letters import DeadLetters
 from rkyc.engine.enqueuer import GROUP_ROWS_MAX, Enqueuer
-from rkyc.engine.intake import encode_input, make_job_ids
+from rkyc.engine.intake import encode_input, insert_jobs, make_job_ids
+from rkyc.engine.looking import Looking
 from rkyc.engine.pausing import Pausing
+from rkyc.engine.payloads import Payloads, Wrapped, add_tenant
 from rkyc.engine.schedules import Schedules
 from rkyc.engine.turns import make_fair_traits
 from rkyc.engine.uniqueness import find_keeper, hold_key
@@ -31,14 +33,13 @@ from rkyc.errors import (
     InvalidInputError,
     NotFoundError,
     RkycError,
-    WorkerBaseException,
 )
 from rkyc.flow import payload
+from rkyc.flow.envelope import Codec
 from rkyc.flow.unique import Unique
-from rkyc.store.pool import Connection, Pool, Record
-from rkyc.store.queue import audit, dead_letters, jobs, listing
+from rkyc.store.pool import Connection, Pool
+from rkyc.store.queue import audit, dead_letters, jobs
 from rkyc.store.queue.jobs import NewJobs
-from rkyc.store.queue.why import read_why
 
 # A cancel that finds a task between two tables looks again on a fresh snapshot.
 CANCEL_TRIES = 20
@@ -52,14 +53,14 @@ class Submitted:
     is_new: bool
 
 
-class Client(Broadcasting, Changing, Pausing):
+class Client(Looking, Broadcasting, Changing, Pausing):
     """Jobs and `schedules`, by one pool. `Client(dsn)` opens a pool of its own at the first call; close it with `aclose`.
 
     Raises:
         ConfigError: neither a DSN nor a pool.
     """
 
-    def __init__(self, dsn: str = "", *, pool: Pool | None = None) -> None:
+    def __init__(self, dsn: str = "", *, pool: Pool | None = None, codec: Codec | None = None) -> None:
         if not dsn and pool is None:
             raise ConfigError(
                 "Client needs a database: Client('postgresql://user:password@host:port/database')"
@@ -69,6 +70,7 @@ class Client(Broadcasting, Changing, Pausing):
         self._owns_pool = pool is None
         self._opening = asyncio.Lock()
         self._enqueuer = Enqueuer(self.pool)
+        self._payloads = Payloads(self.pool, codec)
         self.schedules = Schedules(self.pool)
         self.dead_letters = DeadLetters(self.pool)
 
@@ -116,12 +118,14 @@ class Client(Broadcasting, Changing, Pausing):
         fair_key: str | None = None,
         weight: float = 1.0,
         unique: Unique | None = None,
+        tenant: str = "",
         conn: Connection | None = None,
     ) -> Submitted:
         """Enqueue a job, once per idempotency key; or, with `unique`, while no other job holds its key.
 
         Jobs with a `fair_key` (a tenant, a user) begin in turns: each key gets slots by its `weight`, 0.01 to 100,
         however many jobs the others have.
+        `tenant`: whose key seals its payloads, where they are sealed.
 
         Raises:
             InvalidInputError: an idempotency key and a unique key at once.
@@ -141,26 +145,33 @@ class Client(Broadcasting, Changing, Pausing):
             webhook_url,
             budget_usd,
             idempotency_key,
-            make_fair_traits(fair_key, weight),
+            add_tenant(make_fair_traits(fair_key, weight), tenant),
             fair_key,
         )
+        wrapped = await self._payloads.wrap(text, tenant)
         (job_id,) = make_job_ids(1)
         if conn is not None:
             # A refusal must not leave its key behind in a transaction that the caller commits all the same.
             is_keyed = idempotency_key is not None or unique is not None
             async with conn.transaction() if is_keyed else contextlib.nullcontext():
                 # There is no "after commit" here: Postgres sends the hint when the caller's transaction commits.
-                return await self._submit(conn, new, job_id, text, unique)
-        if idempotency_key is None and unique is None:
-            await self._enqueuer.put(new, job_id, text)
+                return await self._submit(conn, new, job_id, text, wrapped, unique)
+        if idempotency_key is None and unique is None and wrapped.blob is None:
+            await self._enqueuer.put(new, job_id, wrapped.text)
             return Submitted(job_id, True)
-        # A key and its job must commit together.
+        # A key and its job must commit together, and so must a job and its hold on a blob.
         pool = await self.pool()
         async with pool.transaction() as own:
-            return await self._submit(own, new, job_id, text, unique)
+            return await self._submit(own, new, job_id, text, wrapped, unique)
 
     async def _submit(
-        self, conn: Connection, new: NewJobs, job_id: UUID, text: str, unique: Unique | None
+        self,
+        conn: Connection,
+        new: NewJobs,
+        job_id: UUID,
+        text: str,
+        wrapped: Wrapped,
+        unique: Unique | None,
     ) -> Submitted:
         keeper = await find_keeper(conn, unique) if unique is not None else None
         if keeper is not None:
@@ -175,7 +186,7 @@ class Client(Broadcasting, Changing, Pausing):
                         "use a new key for a new request"
                     )
                 return Submitted(known_id, False)
-        await self._enqueuer.insert(conn, new, [job_id], [text], tells=True)
+        await insert_jobs(self._enqueuer, conn, new, [job_id], [wrapped], tells=True)
         if unique is not None:
             await hold_key(conn, unique, job_id)
         return Submitted(job_id, True)
@@ -189,6 +200,7 @@ class Client(Broadcasting, Changing, Pausing):
         metadata: dict[str, Any] | None = None,
         fair_key: str | None = None,
         weight: float = 1.0,
+        tenant: str = "",
         conn: Connection | None = None,
     ) -> list[UUID]:
         """Enqueue many jobs of one pipeline and return their ids in order.
@@ -204,16 +216,18 @@ class Client(Broadcasting, Changing, Pausing):
             pipeline,
             lane,
             metadata=payload.encode(metadata) if metadata else None,
-            traits=make_fair_traits(fair_key, weight),
+            traits=add_tenant(make_fair_traits(fair_key, weight), tenant),
             fair_key=fair_key,
         )
-        texts = [encode_input(one) for one in inputs]
+        texts = [await self._payloads.wrap(text, tenant) for text in [encode_input(one) for one in inputs]]
         ids = make_job_ids(len(texts))
         starts = iter(range(0, len(ids), GROUP_ROWS_MAX))
         if conn is not None:
             for start in starts:
                 end = start + GROUP_ROWS_MAX
-                await self._enqueuer.insert(conn, new, ids[start:end], texts[start:end], tells=start == 0)
+                await insert_jobs(
+                    self._enqueuer, conn, new, ids[start:end], texts[start:end], tells=start == 0
+                )
             return ids
         pool = await self.pool()
 
@@ -221,7 +235,9 @@ class Client(Broadcasting, Changing, Pausing):
             async with pool.connection() as conn:
                 for start in starts:
                     end = start + GROUP_ROWS_MAX
-                    await self._enqueuer.insert(conn, new, ids[start:end], texts[start:end], tells=False)
+                    await insert_jobs(
+                        self._enqueuer, conn, new, ids[start:end], texts[start:end], tells=False
+                    )
 
         writers = [write() for _ in ids[: 2 * GROUP_ROWS_MAX : GROUP_ROWS_MAX]]
         # Each to its end: none may go on writing behind the back of a caller who was told that it failed.
@@ -229,63 +245,6 @@ class Client(Broadcasting, Changing, Pausing):
             if ended is not None:
                 raise ended
         return ids
-
-    async def get(self, job_id: UUID) -> Record:
-        """Return the job's status row with input, result, warnings and usage as JSON text.
-
-        Raises:
-            NotFoundError
-        """
-        pool = await self.pool()
-        async with pool.connection() as conn:
-            row = await jobs.read_job(conn, job_id)
-        if row is None:
-            raise NotFoundError(f"no job {job_id}: `rkyc jobs list` shows those that are kept")
-        return row
-
-    async def why(self, job_id: UUID) -> Record:
-        """Return why a job does not run (reason, why, remedy, facts as JSON text); raises NotFoundError as `get`."""
-        pool = await self.pool()
-        async with pool.connection() as conn:
-            return await read_why(conn, job_id)
-
-    async def steps(self, job_id: UUID) -> list[Record]:
-        """Return the job's steps in the graph's order."""
-        pool = await self.pool()
-        async with pool.connection() as conn:
-            return await jobs.read_steps(conn, job_id)
-
-    async def list_jobs(self, **filters: Any) -> list[Record]:
-        """Return status rows, newest first; filters as `store.queue.listing.list_jobs`."""
-        pool = await self.pool()
-        async with pool.connection() as conn:
-            return await listing.list_jobs(conn, **filters)
-
-    async def result(self, job_id: UUID, timeout_s: float | None = None) -> Any:
-        """Wait for the job's end and return its result.
-
-        Raises:
-            NotFoundError: no such job.
-            WorkerBaseException: it failed or was cancelled; `details["error_code"]` says how.
-            TimeoutError: not within `timeout_s`.
-        """
-        await self.get(job_id)
-        pool = await self.pool()
-        pause_s = 0.005
-        async with asyncio.timeout(timeout_s):
-            while True:
-                async with pool.connection() as conn:
-                    end = await jobs.read_end(conn, job_id)
-                if end is not None:
-                    break
-                await asyncio.sleep(pause_s)
-                pause_s = min(0.5, pause_s * 1.5)
-        if end["state"] == "completed":
-            return payload.decode(end["result"])
-        raise WorkerBaseException(
-            f"job {job_id} {end['state']}: {end['error_message'] or 'by a person'}",
-            {"error_code": end["error_code"], "status": end["state"]},
-        )
 
     async def cancel(self, job_id: UUID, reason: str | None = None, *, by: str = "client") -> bool:
         """Cancel a job: its status changes at once; False when it had ended before. `by` stands in the audit trail.

@@ -27,9 +27,10 @@ from rkyc.engine.commit import Committer
 from rkyc.engine.context import Context, Surroundings
 from rkyc.engine.execution import LIMITS, Execution, judge, uncancel
 from rkyc.engine.executor_threads import Threads
-from rkyc.engine.inputs import Inputs
+from rkyc.engine.inputs import Inputs, Unopened
 from rkyc.engine.notices import Notices
 from rkyc.engine.pausing import Pauses
+from rkyc.engine.payloads import Payloads
 from rkyc.engine.pulse import Pulses
 from rkyc.engine.slots import Slots
 from rkyc.engine.stream import StreamWriter
@@ -69,6 +70,7 @@ class Executor:
         streams: StreamWriter,
         children: ChildProcesses,
         threads: Threads,
+        payloads: Payloads,
         metrics: Metrics,
         on_scheduled: Callable[[], None],
     ) -> None:
@@ -90,6 +92,7 @@ class Executor:
         self._committer = committer
         self._notices = notices
         self._metrics = metrics
+        self._payloads = payloads
         self._surroundings = Surroundings(
             resources=resources,
             pool=pool,
@@ -260,7 +263,10 @@ class Executor:
                 await ctx.stream.close(completed=True)
             done = complete(place, ctx, output)
             self._metrics.step_finished(step.name, time.monotonic() - began)
-            return decide_success(pipeline.graph, place, claim, done)
+            outcome = decide_success(pipeline.graph, place, claim, done)
+            if len(done.output) > self._payloads.inline_max:
+                outcome = await self._payloads.store(outcome)
+            return outcome
         except (Exception, SystemExit, asyncio.CancelledError, BaseExceptionGroup, Suspend) as caught:
             suspend = find_suspend(caught)
             if suspend is not None and execution.stop is None:
@@ -278,7 +284,10 @@ class Executor:
         self, execution: Execution, pipeline: Pipeline, place: Place, ctx: Context, inputs: Inputs
     ) -> Any:
         step = place.step
-        arguments = step.read_arguments(inputs)
+        try:
+            arguments = step.read_arguments(inputs)
+        except Unopened as closed:
+            arguments = await inputs.read_opened(self._payloads, closed)
         claim = execution.claim
         if not step.limits and step.concurrency is None:
             execution.deadline = deadline_of(place, claim, ctx.started_at)

@@ -1,4 +1,5 @@
-"""The loops by which every worker keeps the house: deadlines, waits that were too long, dead letters, orphans.
+"""The loops by which every worker keeps the house: deadlines, waits that were too long, dead letters, orphans,
+payloads.
 
 None has a leader: what they do is due at an instant that stands in the database, and whoever looks after it
 finds it.
@@ -10,6 +11,7 @@ from collections.abc import Awaitable, Callable
 
 from rkyc.engine.client import Client
 from rkyc.engine.clock import DatabaseClock
+from rkyc.engine.collector import COLLECT_S, Collector
 from rkyc.engine.deadlines import Deadlines
 from rkyc.engine.expiry import Expiry
 from rkyc.engine.loop import PeriodicLoop
@@ -40,6 +42,7 @@ class Housekeeping:
             "orphans": orphans.run_once,
         }
         self.loops = {name: PeriodicLoop(name, run, interval_s=interval_s) for name, run in rounds.items()}
+        self.loops["payloads"] = PeriodicLoop("payloads", Collector(pool).run_once, interval_s=COLLECT_S)
 
     async def wait_for_first_look(self) -> None:
         """Return when what had waited too long is gone: before, nothing should be claimed."""

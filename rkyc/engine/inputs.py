@@ -9,10 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rkyc.engine.payloads import Payloads
 from rkyc.errors import PayloadTooLargeError
 from rkyc.flow import payload
+from rkyc.flow.envelope import may_hold
 from rkyc.flow.graph import Place
 from rkyc.flow.job import Claim
+
+
+class Unopened(Exception):
+    """A text holds an envelope, which must be opened before it can be read: see `Inputs.open`."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("an envelope that was not opened")
+        self.text = text
 
 
 class Inputs(Mapping[str, Any]):
@@ -22,11 +32,13 @@ class Inputs(Mapping[str, Any]):
     where the claim left the outputs out for their size.
     """
 
-    __slots__ = ("_job", "_outputs", "place")
+    __slots__ = ("_job", "_opened", "_outputs", "place")
 
     def __init__(self, claim: Claim, place: Place) -> None:
         self.place = place
         self._job = claim.input
+        # Texts that were opened: what they hold now is the job's own.
+        self._opened: tuple[str, ...] = ()
         # An empty list: they are too large together.
         self._outputs = None if claim.outputs == [] else dict(claim.outputs or ())
 
@@ -36,10 +48,46 @@ class Inputs(Mapping[str, Any]):
             self._outputs[step] = output
         self.place = place
 
+    async def open(self, payloads: Payloads, closed: Unopened) -> None:
+        """Put what an envelope stands for in its place.
+
+        Raises:
+            StorageDownloadError, EncryptionError
+        """
+        text = await payloads.unwrap(closed.text)
+        self._opened += (text,)
+        if self._job is closed.text:
+            self._job = text
+        for name, output in (self._outputs or {}).items():
+            if output is closed.text and self._outputs is not None:
+                self._outputs[name] = text
+
+    async def read_opened(self, payloads: Payloads, closed: Unopened) -> dict[str, Any]:
+        """Fetch what lies in blobs or is sealed, one after another, and return what the step takes.
+
+        Raises:
+            StorageDownloadError, EncryptionError, ValidationError
+        """
+        step = self.place.step
+        while True:
+            await self.open(payloads, closed)
+            try:
+                if step.limits:
+                    # Their keys are made of these.
+                    self["input"], self["job"]
+                return step.read_arguments(self)
+            except Unopened as another:
+                closed = another
+
+    def _decode(self, text: str | None) -> Any:
+        if text is not None and may_hold(text) and not any(text is one for one in self._opened):
+            raise Unopened(text)
+        return payload.decode(text)
+
     def __getitem__(self, name: str) -> Any:
         before = self.place.before
         if name == "job" or (name == "input" and not before):
-            return payload.decode(self._job)
+            return self._decode(self._job)
         outputs = self._outputs
         if outputs is None:
             raise PayloadTooLargeError(
@@ -47,10 +95,10 @@ class Inputs(Mapping[str, Any]):
                 "and keep what is large in a table or a blob"
             )
         if name != "input":
-            return payload.decode(outputs[name])
+            return self._decode(outputs[name])
         if self.place.waits_for:
-            return {each: payload.decode(outputs.get(each)) for each in before}
-        return payload.decode(outputs.get(before[0]))
+            return {each: self._decode(outputs.get(each)) for each in before}
+        return self._decode(outputs.get(before[0]))
 
     def __iter__(self) -> Iterator[str]:
         return iter(("job", "input", *(self._outputs or ())))

@@ -27,6 +27,7 @@ from rkyc.engine.listeners import NOTICE as BROADCAST
 from rkyc.engine.listeners import Listeners, drop_old_events
 from rkyc.engine.loop import PeriodicLoop, keep_running
 from rkyc.engine.notices import ROUND_S, Notices
+from rkyc.engine.payloads import Payloads
 from rkyc.engine.presence import Presence
 from rkyc.engine.pulse import WRITE_S
 from rkyc.engine.scheduler import IDLE_S, Scheduler
@@ -40,6 +41,7 @@ from rkyc.engine.uniqueness import SWEEP_S as KEY_SWEEP_S
 from rkyc.engine.uniqueness import sweep_keys
 from rkyc.engine.upkeep import Upkeep, UpkeepOptions
 from rkyc.errors import DatabaseConnectionError, DefinitionError, StoreError
+from rkyc.flow.envelope import Codec
 from rkyc.flow.pipeline import Registry
 from rkyc.store.pool import Pool
 from rkyc.store.queue import pipelines, restarts, workers
@@ -64,6 +66,8 @@ class WorkerOptions:
     limits: Mapping[str, int] = field(default_factory=dict)
     # For steps that are plain functions.
     threads: int = 32
+    # Seals inputs and outputs on their way into the database.
+    codec: Codec | None = None
     grace_s: float = 30.0
     save_limit_s: float = 5.0
     blocked_after_s: float = 1.0
@@ -218,6 +222,7 @@ class Worker:
             streams=self._streams,
             children=self._children,
             threads=Threads(options.threads),
+            payloads=Payloads(self._give_pool, options.codec),
             metrics=self._metrics,
             on_scheduled=self._on_scheduled,
         )
@@ -271,6 +276,9 @@ class Worker:
         )
         self._watch_loop = PeriodicLoop("watch", self._upkeep.watch, interval_s=1.0)
         self._beat_loop = PeriodicLoop("beat", self._beat, interval_s=self._options.upkeep.poll_s)
+
+    async def _give_pool(self) -> Pool:
+        return self._pool
 
     def _count_active(self) -> int:
         return len(self._executor.executions)

@@ -38,7 +38,8 @@ class PartialRun:
         """Print the outputs of the named steps as one JSON value; True: the job completed."""
         job = await app.client.get(job_id)
         async with app.pool.connection() as conn:
-            outputs = await read_outputs(conn, job_id)
+            stored = await read_outputs(conn, job_id)
+        outputs = {step: await app.client.show_payload(text) for step, text in stored.items()}
         is_completed: bool = job["status"] == "completed"
         shown = {
             "job_id": job_id,

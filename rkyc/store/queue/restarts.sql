@@ -69,6 +69,10 @@ WITH source AS (
   RETURNING step
 ), linked AS (
   INSERT INTO rkyc.lineage (job_id, source_id, kind, at) SELECT n.id, :source_id, :kind, clock_timestamp() FROM new_job n
+), held AS (
+  -- What it copies may lie in blobs: they stay as long as this job does, too.
+  INSERT INTO rkyc.blob_ref (job_id, sha256)
+  SELECT n.id, b.sha256 FROM new_job n JOIN rkyc.blob_ref b ON b.job_id = :source_id
 ), branching AS (
   INSERT INTO rkyc.branching (job_id, events) SELECT n.id, cardinality(:kept_steps::text[]) FROM new_job n WHERE :is_forked::boolean
 ), joins AS (
