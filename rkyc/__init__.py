@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rkyc.engine.client import Client
     from rkyc.errors import PartialFailureException, PermanentException, RetryableException, RkycError
+    from rkyc.flow.batch import Batch
     from rkyc.flow.context import StepContext
     from rkyc.flow.graph import chain, chord, group
     from rkyc.flow.pipeline import Pipeline, Registry
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Batch",
     "Client",
     "PartialFailureException",
     "PermanentException",
@@ -46,6 +48,7 @@ __all__ = [
 _HOMES = {
     "rkyc.engine.client": ("Client",),
     "rkyc.errors": ("PartialFailureException", "PermanentException", "RetryableException", "RkycError"),
+    "rkyc.flow.batch": ("Batch",),
     "rkyc.flow.context": ("StepContext",),
     "rkyc.flow.graph": ("chain", "chord", "group"),
     "rkyc.flow.pipeline": ("Pipeline", "Registry"),

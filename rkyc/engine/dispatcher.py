@@ -122,7 +122,7 @@ class Dispatcher:
 
     def on_free(self) -> None:
         """A slot is free: start what is held back, or claim more."""
-        while self._held_back and not self._is_stopped and len(self._executor.executions) < self._slots:
+        while self._held_back and not self._is_stopped and self._executor.busy < self._slots:
             self._executor.start(self._held_back.popleft())
         if self._has_backlog or self._for_suspects or self._has_suspects or self._turns.may_wait:
             self._woken.set()
@@ -165,7 +165,7 @@ class Dispatcher:
     def _room(self, lane: str | None = None) -> int:
         """Return how many tasks may be claimed from a lane, or from the one that gives most."""
         capacity = max(self._capacity.values()) if lane is None else self._capacity[lane]
-        return capacity - self.known
+        return capacity - self._executor.busy - len(self._held_back)
 
     async def _claim_round(self, conn: Connection) -> None:
         if self._has_orphans:
@@ -247,7 +247,7 @@ class Dispatcher:
 
     def _take(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
-            if len(self._executor.executions) < self._slots and not self._is_stopped:
+            if self._executor.busy < self._slots and not self._is_stopped:
                 self._executor.start(claim)
             else:
                 self._held_back.append(claim)

@@ -21,6 +21,7 @@ CANCEL_PATIENCE_S = 5.0
 async def drain(executor: Executor, dispatcher: Dispatcher, *, worker: str, grace_s: float) -> None:
     """Claim nothing more; let steps finish for `grace_s`; then give back what still runs, uncharged."""
     executor.is_draining = True
+    executor.batches.hurry()
     _log.info(events.WORKER_DRAINING, worker=worker, tasks=len(executor.executions))
     try:
         async with asyncio.timeout(grace_s):

@@ -21,6 +21,7 @@ from rkyc.engine.attempt import (
     is_suspect,
     unknown_step,
 )
+from rkyc.engine.batches import Batches
 from rkyc.engine.children import ChildProcesses
 from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.commit import Committer
@@ -106,7 +107,18 @@ class Executor:
             make_log=_log.bind,
         )
         self._on_scheduled = on_scheduled
+        self.batches = Batches(
+            clock=clock,
+            surroundings=self._surroundings,
+            take_place=self._take_place,
+            is_hurried=lambda: self.is_draining,
+        )
         self.pulses = Pulses(pool=pool, clock=clock)
+
+    @property
+    def busy(self) -> int:
+        """How many slots are taken; who gathers for a batch holds none."""
+        return len(self.executions) - self.batches.gathering
 
     def start(self, claim: Claim) -> None:
         """Run a claimed task in the background until it leaves this process."""
@@ -289,6 +301,8 @@ class Executor:
         except Unopened as closed:
             arguments = await inputs.read_opened(self._payloads, closed)
         claim = execution.claim
+        if step.batch is not None:
+            return await self.batches.put(execution, pipeline, place, ctx, arguments["input"])
         if not step.limits and step.concurrency is None:
             execution.deadline = deadline_of(place, claim, ctx.started_at)
             if step.timeouts.is_watched:

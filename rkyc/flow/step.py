@@ -21,6 +21,7 @@ from uuid import UUID
 import pydantic
 
 from rkyc.errors import DefinitionError, OutputInvalidError, ValidationError
+from rkyc.flow.batch import Batch, item_hint
 from rkyc.flow.limits import Limit, make_limits
 from rkyc.flow.retry import RetryPolicy, Timeouts
 
@@ -68,10 +69,15 @@ class Step:
     version: int = 1
     fingerprint: tuple[str, ...] = ()
     carry: CarryFunction | None = None
+    batch: Batch | None = None
 
     def __post_init__(self) -> None:
         # Names may be given, here and in `with_policy`.
         object.__setattr__(self, "limits", make_limits(self.limits))
+        if self.batch is not None and (self.save or self.limits or self.timeouts.is_watched):
+            raise DefinitionError(
+                f"batch step {self.name}: it takes no save, no limits and no watched timeouts"
+            )
         if self.concurrency is not None and self.concurrency < 1:
             raise DefinitionError(
                 f"step {self.name}: concurrency {self.concurrency} lets nothing run: expected 1 or more, or None"
@@ -163,6 +169,7 @@ def step(
     version: int = ...,
     fingerprint: Iterable[str] = ...,
     carry: CarryFunction | None = ...,
+    batch: Batch | None = ...,
 ) -> Callable[[AnyFunction], Step]: ...
 def step(
     fn: AnyFunction | None = None,
@@ -183,6 +190,7 @@ def step(
     version: int = 1,
     fingerprint: Iterable[str] = (),
     carry: CarryFunction | None = None,
+    batch: Batch | None = None,
 ) -> Step | Callable[[AnyFunction], Step]:
     """Make a step of a function `(ctx, input, …) -> output`.
 
@@ -194,13 +202,15 @@ def step(
     `thread` (the default; it can't be stopped, only left behind) or in a child `process` (it is killed).
     `version` and `fingerprint` (prompt ids, models): `rkyc rerun --changed` runs the step again when they
     differ. `carry(conn, source_job_id, job_id)`: copies what `save` wrote to a job that is forked behind it.
+    `batch`: the function is called as `(ctx, inputs)` for many tasks at once and returns a list with an answer, or
+    an error, for each.
 
     Raises:
         DefinitionError: the function can't be a step; says why.
     """
 
     def make(function: AnyFunction) -> Step:
-        wanted, output = _read_signature(function)
+        wanted, output = _read_signature(function) if batch is None else _read_batch(function)
         _check_place(function, run_in)
         if lane is not None and not LANE_NAME.fullmatch(lane):
             raise DefinitionError(
@@ -226,6 +236,7 @@ def step(
             version=version,
             fingerprint=tuple(fingerprint),
             carry=carry,
+            batch=batch,
         )
 
     return make(fn) if fn is not None else make
@@ -242,6 +253,19 @@ def _read_signature(function: AnyFunction) -> tuple[tuple[Wanted, ...], Wanted]:
     hints = typing.get_type_hints(function)
     wanted = tuple(Wanted(p.name, _model_of(hints.get(p.name)), hints.get(p.name)) for p in parameters[1:])
     return wanted, Wanted("return", _model_of(hints.get("return")), hints.get("return"))
+
+
+def _read_batch(function: AnyFunction) -> tuple[tuple[Wanted, ...], Wanted]:
+    """Return what a batch step takes and gives for a single task."""
+    label = getattr(function, "__qualname__", repr(function))
+    parameters = list(inspect.signature(function).parameters)
+    if not inspect.iscoroutinefunction(function) or parameters[1:] != ["inputs"]:
+        raise DefinitionError(
+            f"batch step {label}: expected `async def {label}(ctx, inputs: list[…]) -> list[…]`"
+        )
+    hints = typing.get_type_hints(function)
+    taken, given = item_hint(hints.get("inputs")), item_hint(hints.get("return"))
+    return (Wanted("input", _model_of(taken), taken),), Wanted("return", _model_of(given), given)
 
 
 def _check_place(function: AnyFunction, run_in: str | None) -> None:

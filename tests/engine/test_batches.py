@@ -1,0 +1,188 @@
+"""Batch steps: when a call goes out, for whom, and what becomes of each task."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from rkyc.engine.client import Client
+from rkyc.errors import PermanentException, RetryableException
+from rkyc.flow import payload
+from rkyc.flow.batch import Batch
+from rkyc.flow.graph import chain
+from rkyc.flow.pipeline import Pipeline
+from rkyc.flow.retry import RetryPolicy
+from rkyc.flow.step import Step, step
+from rkyc.store.pool import Pool
+from tests.support.engine import announce, query, serve, wait_all_ended, wait_for, wait_status
+
+pytestmark = pytest.mark.anyio
+# Long enough that nothing but a full batch, a drain or a cancel ends the wait.
+LONG_S = 300.0
+
+
+class Calls:
+    """What the calls of one test took along, and how they answer."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.transient_failures = 0
+
+
+CALLS = Calls()
+
+
+@pytest.fixture(autouse=True)
+def fresh_calls() -> None:
+    CALLS.__init__()  # type: ignore[misc]
+
+
+async def save_many(ctx: Any, inputs: list[dict[str, Any]]) -> list[dict[str, Any] | Exception]:
+    CALLS.sizes.append(len(inputs))
+    if CALLS.transient_failures:
+        CALLS.transient_failures -= 1
+        raise RetryableException("the other side is busy")
+    if any(one.get("breaks_all") for one in inputs):
+        raise ValueError("a row that nobody can take")
+    if any(one.get("cuts_short") for one in inputs):
+        return []
+    assert len(ctx.items) == len(inputs)
+    return [PermanentException("a bad row") if one.get("is_bad") else {"n": one["n"]} for one in inputs]
+
+
+def make_step(size: int, within_s: float) -> Step:
+    return step(
+        batch=Batch(size=size, within_s=within_s),
+        retry=RetryPolicy(max_attempts=3, initial_s=0.01, max_s=0.02),
+    )(save_many)
+
+
+def make_pipeline(size: int, within_s: float) -> Pipeline:
+    return Pipeline("saving", 1, make_step(size, within_s))
+
+
+async def submit(pool: Pool, pipeline: Pipeline, *inputs: dict[str, Any]) -> list[Any]:
+    await announce(pool, pipeline)
+    return await Client(pool=pool).enqueue_many("saving", [{"n": n, **one} for n, one in enumerate(inputs)])
+
+
+async def read_results(pool: Pool) -> list[Any]:
+    rows = await query(pool, "SELECT result FROM rkyc.history WHERE state = 'completed' ORDER BY job_id")
+    return [payload.decode(row["result"])["n"] for row in rows]
+
+
+async def test_a_full_batch_is_one_call(dsn: str, pool: Pool) -> None:
+    pipeline = make_pipeline(50, LONG_S)
+    await submit(pool, pipeline, *({} for _ in range(100)))
+    async with serve(dsn, pipeline):
+        assert await wait_all_ended(pool, 100) == {"completed": 100}
+    assert CALLS.sizes == [50, 50]
+    assert await read_results(pool) == list(range(100))
+
+
+async def test_a_few_are_one_call_when_their_time_is_up(dsn: str, pool: Pool) -> None:
+    pipeline = make_pipeline(50, 0.5)
+    await submit(pool, pipeline, *({} for _ in range(7)))
+    async with serve(dsn, pipeline):
+        assert await wait_all_ended(pool, 7) == {"completed": 7}
+    assert CALLS.sizes == [7]
+
+
+async def test_tasks_that_gather_hold_no_slot(dsn: str, pool: Pool) -> None:
+    pipeline = make_pipeline(10, LONG_S)
+    await submit(pool, pipeline, *({} for _ in range(10)))
+    async with serve(dsn, pipeline, slots=2):
+        assert await wait_all_ended(pool, 10) == {"completed": 10}
+    assert CALLS.sizes == [10]
+
+
+async def test_an_answer_that_is_an_error_fails_its_own_task_alone(dsn: str, pool: Pool) -> None:
+    pipeline = make_pipeline(50, LONG_S)
+    await submit(pool, pipeline, *({"is_bad": number == 17} for number in range(50)))
+    async with serve(dsn, pipeline):
+        assert await wait_all_ended(pool, 50) == {"completed": 49, "failed": 1}
+    assert CALLS.sizes == [50]
+    assert 17 not in await read_results(pool)
+    (dead,) = await query(pool, "SELECT error_message FROM rkyc.dead_letter")
+    assert dead["error_message"] == "a bad row"
+
+
+async def test_a_call_that_breaks_for_good_is_repeated_in_halves_until_the_culprit_stands_alone(
+    dsn: str, pool: Pool
+) -> None:
+    pipeline = make_pipeline(8, LONG_S)
+    await submit(pool, pipeline, *({"breaks_all": number == 5} for number in range(8)))
+    async with serve(dsn, pipeline):
+        assert await wait_all_ended(pool, 8) == {"completed": 7, "failed": 1}
+    assert CALLS.sizes == [8, 4, 4, 2, 1, 1, 2]
+    assert await read_results(pool) == [0, 1, 2, 3, 4, 6, 7]
+
+
+async def test_a_call_that_may_work_later_is_retried_by_each_task(dsn: str, pool: Pool) -> None:
+    pipeline = make_pipeline(5, 0.2)
+    CALLS.transient_failures = 1
+    await submit(pool, pipeline, *({} for _ in range(5)))
+    async with serve(dsn, pipeline):
+        assert await wait_all_ended(pool, 5) == {"completed": 5}
+    rows = await query(pool, "SELECT count(*) AS n FROM rkyc.event WHERE type = 'step.retrying'")
+    assert rows[0]["n"] == 5
+
+
+async def test_too_few_answers_are_an_error_of_every_task(dsn: str, pool: Pool) -> None:
+    pipeline = make_pipeline(3, LONG_S)
+    await submit(pool, pipeline, {"cuts_short": True}, {}, {})
+    async with serve(dsn, pipeline):
+        assert await wait_all_ended(pool, 3) == {"failed": 3}
+    (row,) = await query(pool, "SELECT DISTINCT error_code, error_message FROM rkyc.history")
+    assert row["error_code"] == "OUTPUT_INVALID"
+    assert "returned 0 answers for 3 inputs" in row["error_message"]
+
+
+async def test_a_job_that_is_cancelled_while_it_gathers_leaves_the_others(dsn: str, pool: Pool) -> None:
+    pipeline = make_pipeline(3, LONG_S)
+    first, *_ = await submit(pool, pipeline, {}, {})
+    async with serve(dsn, pipeline) as worker:
+
+        async def both_gather() -> bool:
+            return worker.busy == 2
+
+        await wait_for(both_gather)
+        await Client(pool=pool).cancel(first)
+        await submit(pool, pipeline, {}, {})
+        assert await wait_all_ended(pool, 4) == {"completed": 3, "cancelled": 1}
+    assert CALLS.sizes == [3]
+
+
+async def test_a_drain_calls_at_once_for_what_has_gathered(dsn: str, pool: Pool) -> None:
+    pipeline = make_pipeline(50, LONG_S)
+    jobs = await submit(pool, pipeline, {}, {}, {})
+    async with serve(dsn, pipeline) as worker:
+        for job_id in jobs:
+            await wait_status(pool, job_id, "running")
+
+        async def all_gather() -> bool:
+            return worker.busy == 3
+
+        await wait_for(all_gather)
+        await asyncio.sleep(0)
+    assert await wait_all_ended(pool, 3) == {"completed": 3}
+    assert sum(CALLS.sizes) == 3
+
+
+async def test_a_batch_step_stands_in_a_chain_like_any_other(dsn: str, pool: Pool) -> None:
+    @step
+    async def before(ctx: Any, job: dict[str, Any]) -> dict[str, Any]:
+        return {"n": job["n"] * 10}
+
+    @step
+    async def after(ctx: Any, input: dict[str, Any]) -> dict[str, Any]:
+        return {"n": input["n"] + 1}
+
+    pipeline = Pipeline("saving", 1, chain(before, make_step(4, LONG_S), after))
+    await submit(pool, pipeline, *({} for _ in range(4)))
+    async with serve(dsn, pipeline):
+        assert await wait_all_ended(pool, 4) == {"completed": 4}
+    assert CALLS.sizes == [4]
+    assert await read_results(pool) == [1, 11, 21, 31]
