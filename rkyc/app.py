@@ -247,5 +247,5 @@ def make_resources(settings: Settings, pool: Pool, registry: Registry) -> dict[t
     resources: dict[type, Any] = {Pool: pool}
     if any(need.__module__.startswith("rkyc.providers") for need in needs):
         # Not at the top: the providers need extras that the core runs without.
-        resources |= importlib.import_module("rkyc.vendors").build_providers(settings)
+        resources |= importlib.import_module("rkyc.vendors").build_providers(settings, pool)
     return resources

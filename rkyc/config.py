@@ -31,13 +31,20 @@ from pydantic import (
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from rkyc.errors import ConfigError
+from rkyc.flow.numbers import (
+    LIMITS_EXPECTED,
+    PREFETCH_EXPECTED,
+    RATES_EXPECTED,
+    parse_prefetch,
+    parse_rates,
+    parse_sizes,
+)
 
 ENVIRONMENTS = ("production", "staging", "development")
 DSN_EXPECTED = "postgresql://user:password@host:port/database"
 URL_EXPECTED = "an http:// or https:// address"
 KEY_EXPECTED = "64 hexadecimal digits"
 HOOK_EXPECTED = "at least 32 characters"
-LIMITS_EXPECTED = "name=number pairs such as claude=5,openai=5, each number from 1 to 10000"
 
 # These keep the names that operators know; all others begin with RKYC_.
 _KNOWN_NAMES = re.compile(
@@ -46,8 +53,6 @@ _KNOWN_NAMES = re.compile(
 # The older keys come from many variables, ENCRYPTION_KEY_V1, …; inside they are one setting.
 _OLDER_KEYS = "ENCRYPTION_KEYS"
 _OLDER_KEY = re.compile(r"ENCRYPTION_KEY_V([1-9][0-9]{0,3})")
-PREFETCH_EXPECTED = "a whole number below 100000 for all lanes, or lane=number pairs such as low=500"
-_LIMIT = re.compile(r"\s*([a-z][a-z0-9_.-]{0,62})\s*=\s*([1-9][0-9]{0,3}|10000)\s*")
 
 
 def validate_encryption_key(key: str | None, env: str, *, name: str = "ENCRYPTION_KEY") -> None:
@@ -87,21 +92,6 @@ def data_dir_default(environ: Mapping[str, str], platform: str = sys.platform) -
     return (Path(xdg) if xdg.startswith("/") else home / ".local" / "share") / "rkyc"
 
 
-def _parse_limits(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    pairs = [_LIMIT.fullmatch(part) for part in value.split(",") if part.strip()]
-    if not all(pairs):
-        raise ValueError(LIMITS_EXPECTED)
-    return {pair[1]: int(pair[2]) for pair in pairs if pair}
-
-
-def parse_prefetch(value: Any) -> Any:
-    """Read one number for all lanes, or lane=number pairs; raise ValueError where it is neither."""
-    is_one = isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,5}\s*", value)
-    return int(value) if is_one else _parse_limits(value)
-
-
 def _check_url(value: str) -> str:
     if not re.fullmatch(r"https?://[^\s/]+\S*", value):
         raise ValueError(URL_EXPECTED)
@@ -117,7 +107,8 @@ def _check_dsn(value: str) -> str:
 Url = Annotated[str, AfterValidator(_check_url)]
 Dsn = Annotated[str, AfterValidator(_check_dsn)]
 UserPath = Annotated[Path, AfterValidator(Path.expanduser)]
-Limits = Annotated[dict[str, int], BeforeValidator(_parse_limits)]
+Limits = Annotated[dict[str, int], BeforeValidator(parse_sizes)]
+Rates = Annotated[dict[str, float], BeforeValidator(parse_rates)]
 Prefetch = Annotated[int | dict[str, int], BeforeValidator(parse_prefetch)]
 
 
@@ -182,6 +173,9 @@ class Settings(BaseSettings):
     limits: Limits = _field(
         {}, "how many steps that name a resource run at once in the whole fleet", LIMITS_EXPECTED
     )
+    llm_requests_per_minute: Rates = _field({}, "calls of a provider in the whole fleet", RATES_EXPECTED)
+    llm_tokens_per_minute: Rates = _field({}, "tokens of a provider in the whole fleet", RATES_EXPECTED)
+    llm_usd_per_day: Rates = _field({}, "money for a provider in the whole fleet", RATES_EXPECTED)
     frozen_after_s: float = _number(
         120.0, 0.1, 86_400, "seconds without a beat until a process counts as dead"
     )

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from rkyc.config import Settings
+from rkyc.engine.admission import Admission, AdmissionLimits
 from rkyc.providers.embedding.build import EmbeddingOptions, build_embedder
 from rkyc.providers.embedding.embedder import Embedder
 from rkyc.providers.embedding.openai import OpenAIEmbeddingOptions
@@ -20,15 +21,28 @@ from rkyc.providers.llm.router import Llm
 from rkyc.providers.search.build import SearchOptions, build_search
 from rkyc.providers.search.perplexity import PerplexityOptions
 from rkyc.providers.search.router import Search
+from rkyc.store.pool import Pool
 
 
-def build_providers(settings: Settings) -> dict[type, Any]:
+def build_providers(settings: Settings, pool: Pool) -> dict[type, Any]:
     """Return the providers by the type that steps `use`; without a key each is its offline stand-in."""
     return {
-        Llm: build_llm(_llm_options(settings)),
+        Llm: build_llm(_llm_options(settings), _make_admission(settings, pool)),
         Search: build_search(_search_options(settings)),
         Embedder: build_embedder(_embedding_options(settings)),
     }
+
+
+def _make_admission(settings: Settings, pool: Pool) -> Admission:
+    async def get_pool() -> Pool:
+        return pool
+
+    limits = AdmissionLimits(
+        requests_per_minute=settings.llm_requests_per_minute,
+        tokens_per_minute=settings.llm_tokens_per_minute,
+        usd_per_day=settings.llm_usd_per_day,
+    )
+    return Admission(get_pool, limits=limits)
 
 
 def _llm_options(settings: Settings) -> LlmOptions:

@@ -185,6 +185,13 @@ def test_limits_are_read_as_numbers_by_name() -> None:
     assert load_settings({"RKYC_LIMITS": " claude=5, openai = 12 ,"}).limits == {"claude": 5, "openai": 12}
 
 
+def test_rates_are_read_by_provider_and_for_each_tenant() -> None:
+    settings = load_settings({"LLM_TOKENS_PER_MINUTE": "claude=100000, claude/tenant=2.5"})
+    assert settings.llm_tokens_per_minute == {"claude": 100_000.0, "claude/tenant": 2.5}
+    with pytest.raises(ConfigError, match="LLM_USD_PER_DAY"):
+        load_settings({"LLM_USD_PER_DAY": "claude=0"})
+
+
 def test_beat_keeps_up_with_a_lowered_frozen_limit() -> None:
     assert load_settings({"RKYC_FROZEN_AFTER_S": "3"}).beat_s == 1.0
     assert load_settings({"RKYC_FROZEN_AFTER_S": "3", "RKYC_BEAT_S": "0.5"}).beat_s == 0.5

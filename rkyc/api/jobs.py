@@ -90,6 +90,8 @@ async def enqueue(services: Services, asked: JobRequest) -> Submitted:
             metadata=metadata or None,
             webhook_url=asked.webhook_url,
             budget_usd=asked.budget_usd,
+            fair_key=asked.fair_key,
+            weight=asked.weight,
             unique=_unique(asked),
         )
 

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from rkyc.api.jobs import JOBS, links_of
 from rkyc.api.problems import Problem
-from rkyc.api.requests import CancelRequest, EmptyRequest
+from rkyc.api.requests import CancelRequest, EmptyRequest, ResumeRequest
 from rkyc.api.services import SERVICES
 from rkyc.api.wire import name_actor, read_body, read_job_id, respond
 from rkyc.engine.pausing import PauseKind
@@ -41,10 +41,13 @@ async def pause_job(request: web.Request) -> web.Response:
 
 
 async def resume_job(request: web.Request) -> web.Response:
-    """Let a paused job go on."""
+    """Let a paused job go on; one that paused for its budget with more of it."""
     job_id = read_job_id(request)
-    await read_body(request, EmptyRequest, may_be_empty=True)
-    if not await request.app[SERVICES].client.resume(job_id, by=name_actor(request)):
+    asked = await read_body(request, ResumeRequest, may_be_empty=True)
+    client = request.app[SERVICES].client
+    if asked.budget_usd is not None:
+        await client.add_budget(job_id, asked.budget_usd)
+    if not await client.resume(job_id, by=name_actor(request)) and asked.budget_usd is None:
         raise ConflictError(f"job {job_id} is not paused itself: GET /api/v1/pauses shows what else is")
     return respond({"job_id": job_id, "status": "pending", "links": links_of(job_id)})
 

@@ -49,6 +49,8 @@ class JobRequest(Request):
     webhook_url: Url | None = None
     metadata: dict[str, Any] | None = None
     budget_usd: float | None = Field(default=None, ge=0, lt=1_000_000)
+    fair_key: LongName | None = None
+    weight: float = Field(default=1.0, ge=0.01, le=100)
     unique: UniqueRequest | None = None
 
 
@@ -83,6 +85,12 @@ class SignalRequest(Request):
 
 class EmptyRequest(Request):
     """A body that may only be `{}`, or missing."""
+
+
+class ResumeRequest(Request):
+    """The body of POST …/resume; none is needed."""
+
+    budget_usd: float | None = Field(default=None, gt=0, lt=1_000_000)
 
 
 class RetryRequest(Request):

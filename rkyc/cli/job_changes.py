@@ -57,12 +57,23 @@ def pause(
         print(f"{job_id} paused" if is_paused else f"{job_id} has ended")
 
 
-def resume(job_id: JobArgument, json: JsonOption = False, dsn: DsnOption = None) -> None:
-    """Let a paused job go on."""
+def resume(
+    job_id: JobArgument,
+    budget: Annotated[
+        float | None, typer.Option(metavar="USD", help="Add so much to what the job may spend.")
+    ] = None,
+    json: JsonOption = False,
+    dsn: DsnOption = None,
+) -> None:
+    """Let a paused job go on; one that paused for its budget with more of it."""
 
     async def act() -> bool:
         async with open_store(dsn) as app:
-            return await app.client.resume(job_id, by=name_actor())
+            if budget is None:
+                return await app.client.resume(job_id, by=name_actor())
+            await app.client.add_budget(job_id, budget)
+            await app.client.resume(job_id, by=name_actor())
+            return True
 
     is_resumed = run_async(act())
     if json:

@@ -21,8 +21,9 @@ from rkyc.cli.pause import pause_in
 from rkyc.cli.processes import SuspectProcesses, end_with_parent, wait_until_unneeded
 from rkyc.cli.session import hide_password, read_settings, run_async
 from rkyc.cli.working import working
-from rkyc.config import PREFETCH_EXPECTED, Settings, parse_prefetch
+from rkyc.config import Settings
 from rkyc.errors import InvalidInputError, UnknownLaneError
+from rkyc.flow.numbers import PREFETCH_EXPECTED, parse_prefetch
 from rkyc.flow.pipeline import Registry
 from rkyc.web import require_loopback, serve_web
 

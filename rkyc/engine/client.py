@@ -15,16 +15,16 @@ from uuid import UUID
 
 from rkyc.engine import messages
 from rkyc.engine.broadcasting import Broadcasting
+from rkyc.engine.budgets import Budgeting
 from rkyc.engine.cancelling import try_cancel
 from rkyc.engine.changing import Changing
 from rkyc.engine.dead_letters import DeadLetters
 from rkyc.engine.enqueuer import GROUP_ROWS_MAX, Enqueuer
-from rkyc.engine.intake import encode_input, insert_jobs, make_job_ids
+from rkyc.engine.intake import encode_input, encode_traits, insert_jobs, make_job_ids
 from rkyc.engine.looking import Looking
 from rkyc.engine.pausing import Pausing
 from rkyc.engine.payloads import Payloads, Wrapped, add_tenant
 from rkyc.engine.schedules import Schedules
-from rkyc.engine.turns import make_fair_traits
 from rkyc.engine.uniqueness import find_keeper, hold_key
 from rkyc.errors import (
     ConfigError,
@@ -53,7 +53,7 @@ class Submitted:
     is_new: bool
 
 
-class Client(Looking, Broadcasting, Changing, Pausing):
+class Client(Budgeting, Looking, Broadcasting, Changing, Pausing):
     """Jobs and `schedules`, by one pool. `Client(dsn)` opens a pool of its own at the first call; close it with `aclose`.
 
     Raises:
@@ -145,7 +145,7 @@ class Client(Looking, Broadcasting, Changing, Pausing):
             webhook_url,
             budget_usd,
             idempotency_key,
-            add_tenant(make_fair_traits(fair_key, weight), tenant),
+            add_tenant(encode_traits(fair_key=fair_key, weight=weight, budget_usd=budget_usd), tenant),
             fair_key,
         )
         wrapped = await self._payloads.wrap(text, tenant)
@@ -216,7 +216,7 @@ class Client(Looking, Broadcasting, Changing, Pausing):
             pipeline,
             lane,
             metadata=payload.encode(metadata) if metadata else None,
-            traits=add_tenant(make_fair_traits(fair_key, weight), tenant),
+            traits=add_tenant(encode_traits(fair_key=fair_key, weight=weight), tenant),
             fair_key=fair_key,
         )
         texts = [await self._payloads.wrap(text, tenant) for text in [encode_input(one) for one in inputs]]

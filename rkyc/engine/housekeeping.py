@@ -7,6 +7,7 @@ finds it.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable
 
 from rkyc.engine.client import Client
@@ -17,6 +18,7 @@ from rkyc.engine.expiry import Expiry
 from rkyc.engine.loop import PeriodicLoop
 from rkyc.engine.notices import Notices
 from rkyc.engine.orphans import Orphans
+from rkyc.engine.rates import prune_rates
 from rkyc.engine.redrive import Redrive
 from rkyc.store.pool import Pool
 from rkyc.telemetry.metrics import Metrics
@@ -40,6 +42,7 @@ class Housekeeping:
             "expiry": self._expiry.run_once,
             "dead letters": redrive.run_once,
             "orphans": orphans.run_once,
+            "rates": functools.partial(prune_rates, pool),
         }
         self.loops = {name: PeriodicLoop(name, run, interval_s=interval_s) for name, run in rounds.items()}
         self.loops["payloads"] = PeriodicLoop("payloads", Collector(pool).run_once, interval_s=COLLECT_S)

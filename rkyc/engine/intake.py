@@ -11,7 +11,7 @@ from uuid import UUID
 
 from rkyc.engine.enqueuer import Enqueuer
 from rkyc.engine.payloads import Wrapped, hold_input
-from rkyc.errors import InvalidInputError, OutputInvalidError, PayloadTooLargeError
+from rkyc.errors import DefinitionError, InvalidInputError, OutputInvalidError, PayloadTooLargeError
 from rkyc.flow import payload
 from rkyc.flow.envelope import refuse_envelopes
 from rkyc.flow.ids import RANDOM_BYTES, make_uuid7
@@ -19,6 +19,8 @@ from rkyc.store.pool import Connection
 from rkyc.store.queue.jobs import NewJobs
 
 INPUT_BYTES_MAX = 16_000_000
+FAIR_KEY_CHARS_MAX = 200
+WEIGHT_MIN, WEIGHT_MAX = 0.01, 100.0
 
 
 def make_job_ids(count: int) -> list[UUID]:
@@ -65,3 +67,21 @@ async def insert_jobs(
         await enqueuer.insert(conn, new, ids, [one.text for one in inputs], tells=tells)
         for blob, job_id in held:
             await hold_input(conn, blob, job_id)
+
+
+def encode_traits(*, fair_key: str | None, weight: float, budget_usd: float | None = None) -> str | None:
+    """Return the rare properties of a new job as JSON text; None: it has none.
+
+    Raises:
+        DefinitionError: a key or a weight that can't be used.
+    """
+    traits: dict[str, Any] = {} if budget_usd is None else {"budget": True}
+    if fair_key is not None:
+        if not 1 <= len(fair_key) <= FAIR_KEY_CHARS_MAX or "\0" in fair_key:
+            raise DefinitionError(
+                f"fair_key has {len(fair_key)} characters: expected 1 to {FAIR_KEY_CHARS_MAX}, without NUL"
+            )
+        if not WEIGHT_MIN <= weight <= WEIGHT_MAX:
+            raise DefinitionError(f"weight {weight} can't be used: expected {WEIGHT_MIN} to {WEIGHT_MAX}")
+        traits |= {"fair_key": fair_key, "weight": weight}
+    return payload.encode(traits) if traits else None

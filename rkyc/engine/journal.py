@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, TypeVar
 import orjson
 import pydantic
 
+from rkyc.engine.admission import CALLER
+from rkyc.engine.budgets import check_budget
 from rkyc.engine.flusher import Flusher
 from rkyc.errors import LeaseLostError
 from rkyc.flow import payload
@@ -52,8 +54,14 @@ class StepJournal:
         if (known := await self.recall(key)) is not None:
             remembered: T = rebuild(payload.decode(known.text), returns)
             return remembered
+        if self._claim.traits_json is not None:
+            await check_budget(self._pool, self._claim)
         started = time.monotonic()
-        value = await fn()
+        caller = CALLER.set(self._claim)
+        try:
+            value = await fn()
+        finally:
+            CALLER.reset(caller)
         await self.remember(key, payload.encode(value), int((time.monotonic() - started) * 1000))
         return value
 

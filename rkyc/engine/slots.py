@@ -20,6 +20,7 @@ from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.execution import Execution
 from rkyc.engine.inputs import Inputs
 from rkyc.engine.loop import PeriodicLoop
+from rkyc.engine.rates import pass_rate
 from rkyc.engine.suspend import Suspend
 from rkyc.errors import DatabaseConnectionError, DeadlineExceededError, StoreError
 from rkyc.flow.decide import latest_start
@@ -28,6 +29,7 @@ from rkyc.flow.pipeline import Registry
 from rkyc.store.connections import OwnConnection
 from rkyc.store.pool import Connection, Pool
 from rkyc.store.queue import slots
+from rkyc.store.queue.buckets import Charge
 from rkyc.store.queue.slots import Lease, SlotWish
 from rkyc.telemetry import events
 from rkyc.telemetry.logs import get_logger
@@ -78,10 +80,10 @@ class Slots:
         return any(limit.name in self.sizes for limit in place.step.limits)
 
     async def enter(self, execution: Execution, place: Place, inputs: Inputs) -> None:
-        """Take a place of each limit of the step, all or none.
+        """Take a place of each limit of the step, all or none, and the time of a start by each rate.
 
         Raises:
-            Suspend: one has no free place: the task waits for it.
+            Suspend: one has no free place, or the time is some way off: the task waits for it.
             DeadlineExceededError: none is free, and the time to wait is over.
         """
         claim = execution.claim
@@ -91,8 +93,21 @@ class Slots:
             for limit in place.step.limits
             if limit.name in self.sizes
         )
-        if not wishes:
-            return
+        if wishes:
+            await self._take_places(execution, place, wishes)
+        for limit in place.step.limits:
+            if limit.rate is not None:
+                scope = limit.scope(inputs)
+                charge = Charge(f"starts/{scope}", 1.0, limit.rate / limit.per_s, float(limit.burst))
+                await pass_rate(
+                    self._pool,
+                    [charge],
+                    claim=claim,
+                    purpose=f"{place.name} {limit.name}",
+                    subject=f"limit {scope}",
+                )
+
+    async def _take_places(self, execution: Execution, place: Place, wishes: tuple[SlotWish, ...]) -> None:
         execution.scopes = tuple(wish.scope for wish in wishes)
         future: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self._wishes.append((wishes, future))
@@ -100,7 +115,7 @@ class Slots:
         missing = await future
         if missing is None:
             return
-        due_at = latest_start(place, claim)
+        due_at = latest_start(place, execution.claim)
         if due_at is not None and self._clock.now() >= due_at:
             raise DeadlineExceededError(
                 f"step {place.name} got no place of limit {missing} before its time was up"

@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from rkyc.errors import DefinitionError
-from rkyc.flow import payload
 from rkyc.flow.job import Claim
 from rkyc.store.pool import Connection
 from rkyc.store.queue import turns
@@ -24,8 +22,6 @@ KEYS_MAX = 2_000
 # Tasks of one claim: it reads as many of each key.
 CLAIM_ROWS_MAX = 64
 PRUNE_S = 3600.0
-KEY_CHARS_MAX = 200
-WEIGHT_MIN, WEIGHT_MAX = 0.01, 100.0
 # What tells the workers that such a task came.
 NOTICE = "fair:"
 
@@ -65,20 +61,3 @@ class TurnClaims:
             self._prune_at = time.monotonic() + PRUNE_S
             await turns.prune_turns(conn, self._get_now())
         return claims
-
-
-def make_fair_traits(key: str | None, weight: float) -> str | None:
-    """Return the traits of a job with this key, as JSON text; None: it has none.
-
-    Raises:
-        DefinitionError: a key or a weight that can't be used.
-    """
-    if key is None:
-        return None
-    if not 1 <= len(key) <= KEY_CHARS_MAX or "\0" in key:
-        raise DefinitionError(
-            f"fair_key has {len(key)} characters: expected 1 to {KEY_CHARS_MAX}, without NUL"
-        )
-    if not WEIGHT_MIN <= weight <= WEIGHT_MAX:
-        raise DefinitionError(f"weight {weight} can't be used: expected {WEIGHT_MIN} to {WEIGHT_MAX}")
-    return payload.encode({"fair_key": key, "weight": weight})

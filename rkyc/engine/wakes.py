@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from rkyc.engine.budgets import has_more
 from rkyc.flow.outcome import Wait
 from rkyc.store.pool import Connection
 from rkyc.store.queue import children, signals, topics, waits
 
-# Waits that a message or another job ends; of all others the waker looks by itself.
-LOOKED_AT = frozenset({"signal", "event", "child"})
+# Waits that a message, another job or money ends; of all others the waker looks by itself.
+LOOKED_AT = frozenset({"signal", "event", "child", "budget"})
 
 
 async def hold_task(conn: Connection, row: Wait, now: datetime) -> None:
@@ -43,5 +44,8 @@ async def _has_come(conn: Connection, row: Wait) -> bool:
                 step=row.step,
                 wake_key=row.wake_key,
             )
+        case "budget":
+            await signals.lock_job(conn, row.claim.job_id)
+            return await has_more(conn, row)
         case _:
             raise AssertionError(f"nobody looks whether a wait for {row.kind} is over")

@@ -16,6 +16,9 @@ from rkyc.errors import DefinitionError, ValidationError
 
 LIMIT_NAME = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
 SIZE_MAX = 10_000
+RATE_MAX = 1e9
+# A day.
+PER_S_MAX = 86_400.0
 # A longer key is stored as its hash. Characters.
 KEY_CHARS_MAX = 120
 
@@ -25,12 +28,16 @@ class Limit:
     """At most `size` steps at once that name this limit; with `key`, so many for each of its values.
 
     `size` None: the worker's settings say (RKYC_LIMITS), and without them it bounds nothing. `key` is the name of a
-    field of the job's input, or a function of the step's input (as JSON values).
+    field of the job's input, or a function of the step's input (as JSON values). `rate`: at most so many starts in
+    `per_s` seconds, of which `burst` may come at once.
     """
 
     name: str
     size: int | None = None
     key: str | Callable[[Any], Any] | None = None
+    rate: float | None = None
+    per_s: float = 60.0
+    burst: int = 1
 
     def __post_init__(self) -> None:
         if not LIMIT_NAME.fullmatch(self.name):
@@ -39,6 +46,13 @@ class Limit:
             )
         if self.size is not None and not 1 <= self.size <= SIZE_MAX:
             raise DefinitionError(f"limit {self.name}: expected a size from 1 to {SIZE_MAX}, not {self.size}")
+        if self.rate is not None and not (
+            0 < self.rate <= RATE_MAX and 0 < self.per_s <= PER_S_MAX and self.burst >= 1
+        ):
+            raise DefinitionError(
+                f"limit {self.name}: {self.rate} starts in {self.per_s} s, {self.burst} at once, can't be: "
+                f"expected a rate up to {RATE_MAX:g}, per_s up to {PER_S_MAX:g} and a burst of 1 or more"
+            )
 
     def scope(self, values: Mapping[str, Any]) -> str:
         """Return what the places are counted under; `values` holds the step's `input` and `job`.

@@ -47,6 +47,7 @@ CALL_FINISHED = "call.finished"
 CALL_REPLAYED = "call.replayed"
 CALL_FAILED = "call.failed"
 PROVIDER_UNEXPECTED = "provider.unexpected"
+BREAKER_OPEN = "breaker.open"
 PROVIDER_FELL_OVER = "provider.fell_over"
 
 # Claims from and commits to the store.

@@ -61,6 +61,11 @@ INSERT INTO rkyc.waiting (kind, wake_key, lane, job_id, step, since)
 INSERT INTO rkyc.fair_turn VALUES ('default', '', 3, now() - interval '2 days'), ('default', 'noop@1', 3, now() - interval '2 days');
 INSERT INTO rkyc.waiting (kind, wake_key, lane, job_id, step, since)
   SELECT 'fair', 'noop@' || n % 2, 'default', $base + n, 's0', now() FROM generate_series(396, 400) n;
+UPDATE rkyc.job SET budget_usd = 1 WHERE id = $base + 1;
+INSERT INTO rkyc.job_budget VALUES ($base + 1, 1);
+INSERT INTO rkyc.limit_bucket SELECT CASE n WHEN 1 THEN 'ask' ELSE 'scope ' || n END, now() - interval '2 hours' FROM generate_series(1, 20) n;
+INSERT INTO rkyc.limit_grant SELECT $base + n, 0, 'ask', now() - interval '2 hours' FROM generate_series(1, 20) n;
+INSERT INTO rkyc.breaker VALUES ('noop', 5, 0, now(), now() - interval '1 s');
 INSERT INTO rkyc.limit_rule VALUES ('ask', 10, now());
 INSERT INTO rkyc.limit_slot (scope, number, name, job_id, branch, fence, freed_at)
   SELECT 'ask', n, 'ask', CASE WHEN n = 5 THEN $base + 1 WHEN n = 6 THEN $base + 700 END, CASE WHEN n IN (5, 6) THEN 0 END,
@@ -127,6 +132,7 @@ _EXAMPLES: dict[str, Any] = {
     "branches": 0,
     "budget_usd": None,
     "burst": 16.0,
+    "bursts": 1.0,
     "busy": 1,
     "by_hand": False,
     "catch_up": "all",
@@ -157,6 +163,7 @@ _EXAMPLES: dict[str, Any] = {
     "events": 1,
     "every_s": 1.0,
     "everys": 60.0,
+    "failures_max": 5,
     "fair_key": "acme",
     "fence": BASE + 1,
     "for_s": None,
@@ -184,6 +191,7 @@ _EXAMPLES: dict[str, Any] = {
     "join_count": 2,
     "join_lane": "default",
     "join_step": "gather",
+    "is_probe": True,
     "kept": -1,
     "kept_days": 30,
     "kept_s": 600.0,
@@ -224,9 +232,13 @@ _EXAMPLES: dict[str, Any] = {
     "outputs": '{"x": 1}',
     "payload": '{"usd": 1}',
     "payloads": "default",
+    "pause_s": 10.0,
+    "pause_s_max": 300.0,
     "pid": 1,
     "pipeline": "noop",
+    "probe_s": 180.0,
     "promise_s": 2.0,
+    "purpose": "ask",
     "providers": "p",
     "reason": "task_failed",
     "reasons": "retry_backoff",
@@ -240,7 +252,9 @@ _EXAMPLES: dict[str, Any] = {
     "since": None,
     "sinces": 0,
     "sizes": [n + 10 for n in range(ROWS)],
+    "slack_s": 3.0,
     "slots": ROWS,
+    "start_at": _NOW,
     "source": "sql",
     "started_ats": _NOW,
     "state": "completed",
@@ -260,6 +274,7 @@ _EXAMPLES: dict[str, Any] = {
     "traits": None,
     "tokens_outs": 1,
     "ttls": 3600.0,
+    "usd": 1.0,
     "uuid": UUID(f"{BASE + 1:012x}70008000{1:012x}"),
     "uuids": [UUID(int=n) for n in range(1, ROWS + 1)],
     "version": 1,
@@ -271,6 +286,7 @@ _EXAMPLES: dict[str, Any] = {
     "pipelines": "noop",
     "webhook_url": None,
     "who": "tester",
+    "window_s": 60.0,
     "worker_id": 1,
     "worker_ids": 2,
 }
@@ -314,6 +330,7 @@ _EXAMPLES_OF: dict[str, dict[str, Any]] = {
     "resume_schedule": {"name": "paused"},
     "advance_schedule": {"name": "nightly"},
     "register_policies": {"kept_days": 7.0},
+    "reserve_units": {"scopes": ["ask", *(f"scope {n}" for n in range(2, ROWS + 1))]},
     "register_worker": {"version": "0"},
     "restore_worker": {"version": "0", "worker_id": 7},
     "retry_job": {"job_id": BASE + 501},

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from rkyc.providers.llm.claude import ClaudeOptions, ClaudeProvider
 from rkyc.providers.llm.openai import OpenAIOptions, OpenAIProvider
 from rkyc.providers.llm.router import LLM_TIMEOUT_S_DEFAULT, Llm
-from rkyc.providers.llm.types import LlmProvider
+from rkyc.providers.llm.types import Admission, LlmProvider
 
 VendorOptions = ClaudeOptions | OpenAIOptions
 
@@ -24,12 +24,13 @@ class LlmOptions:
     timeout_s: float = LLM_TIMEOUT_S_DEFAULT
 
 
-def build_llm(options: LlmOptions) -> Llm:
+def build_llm(options: LlmOptions, admission: Admission | None = None) -> Llm:
     """Build the two tracks."""
     return Llm(
         external=[_provider(vendor) for vendor in options.external],
         internal=[_provider(vendor) for vendor in options.internal],
         timeout_s=options.timeout_s,
+        admission=admission,
     )
 
 

@@ -24,10 +24,13 @@ from rkyc.errors import (
     WorkerBaseException,
 )
 from rkyc.providers.llm.answer import parse_error, unusable_answer
-from rkyc.providers.llm.types import DataClass, LlmAnswer, LlmProvider, LlmRequest, OnToken, Track
+from rkyc.providers.llm.prices import price_of
+from rkyc.providers.llm.types import Admission, DataClass, LlmAnswer, LlmProvider, LlmRequest, OnToken, Track
 
 # Seconds for one call of one provider.
 LLM_TIMEOUT_S_DEFAULT = 120.0
+# A low estimate for English, a high one for Korean; what was used is settled afterwards.
+_CHARS_PER_TOKEN = 3
 # How much of an unusable answer is sent back for its repair, in characters.
 _REPAIR_ECHO_MAX = 12_000
 # How many of its faults are named in the repair.
@@ -48,9 +51,11 @@ class Llm:
         external: Sequence[LlmProvider] = (),
         internal: Sequence[LlmProvider] = (),
         timeout_s: float = LLM_TIMEOUT_S_DEFAULT,
+        admission: Admission | None = None,
     ) -> None:
         self._chains = {Track.EXTERNAL: tuple(external), Track.INTERNAL: tuple(internal)}
         self._timeout_s = timeout_s
+        self._admission = admission
 
     def available(self, track: Track) -> bool:
         """Tell whether the track has a provider."""
@@ -95,14 +100,22 @@ class Llm:
         for provider in self._chains[track]:
             tokens = _Counted(on_token)
             try:
-                return await provider.complete(
-                    request, timeout_s=self._timeout_s, on_token=tokens if on_token is not None else None
-                )
+                return await self._ask(provider, request, tokens if on_token is not None else None)
             except _FALL_OVER as error:
                 failures.append(error)
                 if tokens.count and on_restart is not None:
                     on_restart()
         raise _most_useful(failures)
+
+    async def _ask(self, provider: LlmProvider, request: LlmRequest, on_token: OnToken | None) -> LlmAnswer:
+        """Ask one provider, when it may be asked."""
+        if self._admission is None:
+            return await provider.complete(request, timeout_s=self._timeout_s, on_token=on_token)
+        tokens, usd = _estimate(provider.model, request)
+        async with self._admission.admit(provider.name, tokens=tokens, usd=usd) as ticket:
+            answer = await provider.complete(request, timeout_s=self._timeout_s, on_token=on_token)
+            ticket.settle(answer.usage.tokens_in + answer.usage.tokens_out, answer.usage.cost_usd)
+        return answer
 
     async def complete_json(
         self,
@@ -154,6 +167,16 @@ class Llm:
                 "set its key or address, or use the rules alone",
                 {"track": track.value},
             )
+
+
+def _estimate(model: str, request: LlmRequest) -> tuple[int, float]:
+    """Return tokens and USD that a call may take: all that it may answer, since nobody knows better."""
+    tokens_in = (len(request.system) + len(request.prompt)) // _CHARS_PER_TOKEN
+    price = price_of(model)
+    if price is None:
+        return tokens_in + request.max_tokens, 0.0
+    usd = (tokens_in * price.tokens_in + request.max_tokens * price.tokens_out) / 1e6
+    return tokens_in + request.max_tokens, usd
 
 
 class _Counted:

@@ -7,6 +7,7 @@ The data class of a request decides which track may see it; nothing here knows a
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -78,6 +79,20 @@ class LlmAnswer:
 
 
 OnToken = Callable[[str], None]
+
+
+class Ticket(Protocol):
+    """A call that was let in."""
+
+    def settle(self, tokens: int, usd: float | None) -> None:
+        """Say what it used."""
+        ...
+
+
+class Admission(Protocol):
+    """Who lets calls in; how the block ends tells how the call did."""
+
+    def admit(self, provider: str, *, tokens: int, usd: float) -> AbstractAsyncContextManager[Ticket]: ...
 
 
 class LlmProvider(Protocol):

@@ -73,6 +73,8 @@ MAY_SCAN = {
     "list_held_tasks": {"running"},
     "list_schedules": {"schedule"},
     "lock_tasks_of_workers": {"running"},
+    "prune_buckets": {"limit_bucket"},
+    "prune_grants": {"limit_grant"},
     "prune_slots": {"limit_slot"},
     "prune_turns": {"fair_turn"},
     "prune_workers": {"running"},
