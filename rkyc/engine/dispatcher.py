@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 
 from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.executor import Executor
+from rkyc.engine.pace import Pace
 from rkyc.engine.turns import TurnClaims
 from rkyc.errors import DatabaseConnectionError, StoreError
 from rkyc.flow.cursor import ClaimCursor
@@ -28,10 +29,6 @@ _log = get_logger(__name__)
 FAIR_ROUND = 8
 # A claim that was rolled back leaves rows below the cursor: from the beginning again. Seconds.
 SWEEP_S = 5.0
-# A sweep walks over all dead rows that somebody's snapshot keeps: one that took 0.1 s is followed by 20 s without,
-# and none by more than a minute.
-SWEEP_SHARE = 200.0
-SWEEP_S_MAX = 60.0
 # With a backlog, wait this long for more free slots: a claim per freed slot would be a statement per job.
 GATHER_S = 0.001
 
@@ -66,8 +63,7 @@ class Dispatcher:
         self._for_suspects = for_suspects
         self._give_back = give_back
         self._cursors = {lane: ClaimCursor() for lane in lanes}
-        self._swept_at = time.monotonic()
-        self._sweep_pause_s = SWEEP_S
+        self._sweep_pace = Pace(SWEEP_S)
         self._lanes_to_sweep: set[str] = set()
         self._rounds = 0
         # Claimed beyond the free slots (prefetch), not started yet.
@@ -114,6 +110,11 @@ class Dispatcher:
         """This worker holds more leases than it knows of: the answer of a claim was lost."""
         self._has_orphans = True
         self._woken.set()
+
+    @property
+    def afters(self) -> list[int]:
+        """Above which number a task of each lane may be new."""
+        return [self._cursors[lane].after for lane in self._lanes]
 
     @property
     def known(self) -> int:
@@ -213,8 +214,7 @@ class Dispatcher:
                 self._has_backlog = True
             if is_sweep:
                 self._lanes_to_sweep.discard(lane)
-                took_s = time.monotonic() - asked_at
-                self._sweep_pause_s = min(SWEEP_S_MAX, max(SWEEP_S, SWEEP_SHARE * took_s))
+                self._sweep_pace.note(time.monotonic() - asked_at)
 
     async def _claim_turns(self, conn: Connection, *, shares: bool) -> None:
         """Take tasks whose key has its turn; `shares`: half of the room is for tasks without a key."""
@@ -233,9 +233,8 @@ class Dispatcher:
 
     def _note_sweep_due(self) -> None:
         """Now and then the next claim of each lane starts from the beginning; the cursors stay where they are."""
-        now = time.monotonic()
-        if now - self._swept_at > self._sweep_pause_s:
-            self._swept_at = now
+        if self._sweep_pace.is_due():
+            self._sweep_pace.note(0.0)
             self._lanes_to_sweep = set(self._lanes)
 
     async def _order_lanes(self, conn: Connection, lanes: list[str]) -> list[str]:

@@ -19,6 +19,7 @@ from rkyc.engine.dispatcher import Dispatcher
 from rkyc.engine.executor import Executor
 from rkyc.engine.horizon import HorizonWatch
 from rkyc.engine.notices import Notices
+from rkyc.engine.pace import Pace
 from rkyc.engine.pausing import keep_resumed
 from rkyc.store.connections import OwnConnection
 from rkyc.store.pool import Connection, Pool, Record
@@ -107,22 +108,30 @@ class Upkeep:
         self._stale: dict[int, float] = {}
         # Its own, since the pool may be full of saves: a beat that waited would look like death.
         self._own = OwnConnection(pool, application_name="rkyc upkeep")
+        self._beat_pace = Pace()
+        self._watch_pace = Pace()
         self._horizon = HorizonWatch(metrics=metrics, limit_s=options.horizon_warning_s)
         self._prune_at = time.monotonic() + random.uniform(60.0, PRUNE_S)
 
     async def beat(self) -> float:
         """Renew the beat, look what waits, and return the pause until the next look."""
         looks_at_horizon = self._horizon.is_due()
+        looks_deep = self._beat_pace.is_due()
         async with self._own.connection() as conn:
+            asked_at = time.monotonic()
             state = await workers.beat(
                 conn,
                 worker_id=self._worker_id,
                 busy=len(self._executor.executions),
                 lanes=self._lanes,
+                afters=[0] * len(self._lanes) if looks_deep else self._dispatcher.afters,
                 wake_keys=self._wake_keys,
+                looks_deep=looks_deep,
                 beat_s=self._options.beat_s if self._is_listening() else self._options.beat_s / 2,
                 looks_at_horizon=looks_at_horizon,
             )
+            if looks_deep:
+                self._beat_pace.note(time.monotonic() - asked_at)
             self._clock.set(state["now"])
             now = self._clock.now()
             if looks_at_horizon:
@@ -155,10 +164,11 @@ class Upkeep:
         if state["others_running"]:
             self._others_run = True
         self._workers = state["workers"]
-        if self._must_reconcile or state["held"] < self._dispatcher.known:
+        held, known = state["held"], self._dispatcher.known
+        if self._must_reconcile or (held is not None and held < known):
             self._must_reconcile = False
             await self.reconcile()
-        if state["held"] > self._dispatcher.known:
+        if held is not None and held > known:
             self._dispatcher.note_orphans()
         if next_due_at is not None:
             pause_s = min(pause_s, max(0.005, (next_due_at - now).total_seconds()))
@@ -214,30 +224,34 @@ class Upkeep:
         if not self._others_run:
             return 3600.0
         pause_s = min(2.0, max(0.25, 0.25 * self._workers))
+        looks_deep, asked_at = self._watch_pace.is_due(), time.monotonic()
         async with self._own.connection() as conn:
             rows = await workers.watch_workers(
-                conn, worker_id=self._worker_id, restart_grace_s=self._options.restart_grace_s
+                conn,
+                worker_id=self._worker_id,
+                restart_grace_s=self._options.restart_grace_s,
+                looks_deep=looks_deep,
             )
-            dead = self._find_dead(rows)
+            dead = self._find_dead(rows, of_all=looks_deep)
             if dead:
                 async with conn.transaction():
                     taken = await workers.reclaim_tasks(
                         conn, worker_ids=dead, frozen_after_s=self._options.frozen_after_s
                     )
                 self._report(taken)
-            if (
-                not await workers.find_running_of_others(conn, self._worker_id)
-                and not self._missed
-                and not self._stale
-            ):
+            if looks_deep and not await workers.find_running_of_others(conn, self._worker_id):
                 # Whoever was woken by the same notice may not have committed its claim yet; until the
                 # next beat, which looks as well, nobody may stop watching.
-                self._others_run = time.monotonic() - self._active_at < self._options.poll_s
+                is_active = time.monotonic() - self._active_at < self._options.poll_s
+                self._others_run = is_active or bool(self._missed) or bool(self._stale)
+        if looks_deep:
+            self._watch_pace.note(time.monotonic() - asked_at)
         return min(pause_s, 0.2) if self._missed else pause_s
 
-    def _find_dead(self, rows: Sequence[Record]) -> list[int]:
+    def _find_dead(self, rows: Sequence[Record], *, of_all: bool) -> list[int]:
         """Return who is dead; none is before this process has seen the signs last for a while.
 
+        `of_all`: the rows are of all that may have left tasks; else what was seen of the others before stands.
         A machine that slept, or a clock that was set, makes everybody's beat look old at once.
         """
         options, now = self._options, time.monotonic()
@@ -255,6 +269,10 @@ class Upkeep:
                 since = missed[row["id"]] = self._missed.get(row["id"], now)
                 if now - since >= options.absence_s:
                     dead.append(row["id"])
+        if not of_all:
+            seen = {row["id"] for row in rows}
+            missed |= {worker_id: since for worker_id, since in self._missed.items() if worker_id not in seen}
+            stale |= {worker_id: since for worker_id, since in self._stale.items() if worker_id not in seen}
         self._missed = {worker_id: since for worker_id, since in missed.items() if worker_id not in dead}
         self._stale = {worker_id: since for worker_id, since in stale.items() if worker_id not in dead}
         return dead

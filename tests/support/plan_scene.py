@@ -206,6 +206,7 @@ _EXAMPLES: dict[str, Any] = {
     "limit": 50,
     "limit_ms": "5000",
     "looks_at_horizon": True,
+    "looks_deep": True,
     "match": None,
     "matches": None,
     "member_branches": 1,

@@ -81,11 +81,15 @@ async def beat(
     worker_id: int,
     busy: int,
     lanes: Sequence[str],
+    afters: Sequence[int],
     wake_keys: Sequence[str],
     beat_s: float,
+    looks_deep: bool,
     looks_at_horizon: bool,
 ) -> Record:
     """Renew the beat and return, in one row, all that an idle process wants to know.
+
+    `afters` are the cursors of the lanes; with `looks_deep` the counts of leases are there, else None.
 
     now, next_due_at, next_fire (of a schedule), last_broadcast, ready_lanes, others_running, parked, suspects, workers, held (leases of this worker),
     pauses and resumed (`kind:name`), is_known (False: its row was removed), horizon_holder (None: nobody, or not looked).
@@ -96,17 +100,30 @@ async def beat(
         worker_id=worker_id,
         busy=busy,
         lanes=lanes,
+        afters=afters,
         wake_keys=wake_keys,
         beat_s=beat_s,
+        looks_deep=looks_deep,
         looks_at_horizon=looks_at_horizon,
     )
     assert row is not None
     return row
 
 
-async def watch_workers(conn: Connection, *, worker_id: int, restart_grace_s: float) -> list[Record]:
-    """Return the other workers: id, name, is_present, has_presence, may_judge, beat_age_s."""
-    return await fetch(conn, _SQL["watch_workers"], worker_id=worker_id, restart_grace_s=restart_grace_s)
+async def watch_workers(
+    conn: Connection, *, worker_id: int, restart_grace_s: float, looks_deep: bool
+) -> list[Record]:
+    """Return the other workers: id, name, is_present, has_presence, may_judge, beat_age_s.
+
+    Those that ended and left tasks behind are among them only with `looks_deep`.
+    """
+    return await fetch(
+        conn,
+        _SQL["watch_workers"],
+        worker_id=worker_id,
+        restart_grace_s=restart_grace_s,
+        looks_deep=looks_deep,
+    )
 
 
 async def find_running_of_others(conn: Connection, worker_id: int) -> bool:

@@ -17,7 +17,8 @@ UPDATE rkyc.worker SET presence_at = greatest(clock_timestamp(), (SELECT at + in
 WHERE id = :worker_id;
 
 -- name: beat
--- One statement for all that an idle process wants to know.
+-- One statement for all that an idle process wants to know. What walks over all dead rows while a snapshot is
+-- pinned is left out (NULL) unless it `looks_deep`; ready rows are looked for above the cursors (`afters`).
 WITH beat AS (
   UPDATE rkyc.worker SET beat_at = clock_timestamp(), busy = :busy, ended_at = NULL
   WHERE id = :worker_id AND (busy <> :busy OR ended_at IS NOT NULL OR beat_at < clock_timestamp() - make_interval(secs => :beat_s))
@@ -29,8 +30,9 @@ SELECT clock_timestamp() AS now,
     (SELECT w.due_at FROM rkyc.waiting w WHERE w.due_at IS NOT NULL ORDER BY w.due_at LIMIT 1)) AS next_due_at,
   (SELECT b.id FROM rkyc.broadcast b ORDER BY b.id DESC LIMIT 1) AS last_broadcast,
   (SELECT s.next_fire FROM rkyc.schedule s WHERE NOT s.paused AND s.next_fire IS NOT NULL ORDER BY s.next_fire LIMIT 1) AS next_fire,
-  ARRAY(SELECT l FROM unnest(:lanes::text[]) l WHERE EXISTS (SELECT FROM rkyc.ready r WHERE r.lane = l)) AS ready_lanes,
-  EXISTS (SELECT FROM rkyc.running r WHERE r.worker_id <> :worker_id) AS others_running,
+  ARRAY(SELECT l.lane FROM unnest(:lanes::text[], :afters::bigint[]) AS l(lane, after)
+    WHERE EXISTS (SELECT FROM rkyc.ready r WHERE r.lane = l.lane AND r.seq > l.after)) AS ready_lanes,
+  CASE WHEN :looks_deep THEN EXISTS (SELECT FROM rkyc.running r WHERE r.worker_id <> :worker_id) END AS others_running,
   EXISTS (SELECT FROM rkyc.waiting w WHERE w.kind IN ('no_worker', 'version_blocked') AND w.wake_key = ANY (:wake_keys::text[])
     AND w.lane = ANY (:lanes::text[])) AS parked,
   EXISTS (SELECT FROM rkyc.waiting w WHERE w.kind = 'suspect' AND w.wake_key = ANY (:wake_keys::text[])
@@ -39,7 +41,7 @@ SELECT clock_timestamp() AS now,
   ARRAY(SELECT p.kind || ':' || p.name FROM rkyc.pause p WHERE p.resumed_at IS NULL ORDER BY p.kind, p.name) AS pauses,
   ARRAY(SELECT p.kind || ':' || p.name FROM rkyc.pause p WHERE p.resumed_at IS NOT NULL) AS resumed,
   (SELECT count(*)::int FROM rkyc.worker w WHERE w.ended_at IS NULL) AS workers,
-  (SELECT count(*)::int FROM rkyc.running r WHERE r.worker_id = :worker_id) AS held,
+  CASE WHEN :looks_deep THEN (SELECT count(*)::int FROM rkyc.running r WHERE r.worker_id = :worker_id) END AS held,
   EXISTS (SELECT FROM rkyc.worker w WHERE w.id = :worker_id) AS is_known,
   -- Now and then only: it reads the list of all sessions.
   CASE WHEN :looks_at_horizon THEN (
@@ -87,7 +89,7 @@ CROSS JOIN (
 ) b
 WHERE w.id <> :worker_id
   -- An ended one may have left tasks that a dying commit still had locked.
-  AND (w.ended_at IS NULL OR w.id IN (SELECT r.worker_id FROM rkyc.running r));
+  AND (w.ended_at IS NULL OR (:looks_deep AND w.id IN (SELECT r.worker_id FROM rkyc.running r)));
 
 -- name: find_running_of_others
 SELECT EXISTS (SELECT FROM rkyc.running WHERE worker_id <> :worker_id);

@@ -96,8 +96,10 @@ async def test_the_beat_tells_when_the_first_wait_is_due(pool: Pool) -> None:
                 worker_id=worker_id,
                 busy=0,
                 lanes=["default"],
+                afters=[0],
                 wake_keys=[],
                 beat_s=10.0,
+                looks_deep=True,
                 looks_at_horizon=False,
             )
             due_at: dt.datetime | None = state["next_due_at"]

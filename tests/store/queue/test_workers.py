@@ -111,7 +111,9 @@ async def test_a_commit_under_way_is_waited_out_and_not_overtaken(pool: Pool) ->
         assert await reclaim(conn, worker_id) == 0
         await committing.commit()
         # It is marked as ended by then, and still found by its running row.
-        rows = await workers.watch_workers(conn, worker_id=worker_id + 1, restart_grace_s=12.0)
+        rows = await workers.watch_workers(
+            conn, worker_id=worker_id + 1, restart_grace_s=12.0, looks_deep=True
+        )
         assert [row["id"] for row in rows] == [worker_id]
         assert await reclaim(conn, worker_id) == 1
         (again,) = await claim(conn, worker_id)
@@ -213,7 +215,9 @@ async def test_a_suspect_of_an_unknown_version_is_not_claimed(pool: Pool) -> Non
 
 
 async def may_judge(conn: Connection, worker_id: int) -> bool:
-    rows = await workers.watch_workers(conn, worker_id=worker_id + 1000, restart_grace_s=12.0)
+    rows = await workers.watch_workers(
+        conn, worker_id=worker_id + 1000, restart_grace_s=12.0, looks_deep=True
+    )
     (judged,) = [row["may_judge"] for row in rows if row["id"] == worker_id]
     return bool(judged)
 
@@ -253,7 +257,9 @@ async def test_an_ordinary_role_sees_the_presences_of_others(pool: Pool, admin_d
                 f"GRANT USAGE ON SCHEMA rkyc TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA rkyc TO {role}"
             )
             await conn.execute(f"SET ROLE {role}")
-            rows = await workers.watch_workers(conn, worker_id=worker_id + 1, restart_grace_s=12.0)
+            rows = await workers.watch_workers(
+                conn, worker_id=worker_id + 1, restart_grace_s=12.0, looks_deep=True
+            )
             assert [row["is_present"] for row in rows if row["id"] == worker_id] == [True]
         finally:
             await conn.execute("RESET ROLE")

@@ -1,0 +1,31 @@
+"""How often a look may be taken that is cheap by itself, and dear while somebody pins a snapshot.
+
+What a queue deletes stays in its tables as long as any session's snapshot may see it, and a look from the
+beginning walks over all of it. So a look that took long is followed by a long pause: one that took 0.1 s by 20 s.
+"""
+
+from __future__ import annotations
+
+import time
+
+# A pause is so many times as long as the look before it; seconds at most.
+SHARE = 200.0
+PAUSE_S_MAX = 60.0
+
+
+class Pace:
+    """Says when the next look is due; `pause_s` is the shortest pause."""
+
+    def __init__(self, pause_s: float = 0.0) -> None:
+        self._shortest_s = pause_s
+        self._due_at = time.monotonic() + pause_s
+
+    def is_due(self) -> bool:
+        """Return whether a look may be taken now."""
+        return time.monotonic() >= self._due_at
+
+    def note(self, took_s: float) -> None:
+        """A look was taken, in so many seconds."""
+        # What takes a few milliseconds has met no dead rows to speak of.
+        pause_s = min(PAUSE_S_MAX, SHARE * took_s) if took_s > 0.02 else 0.0
+        self._due_at = time.monotonic() + max(self._shortest_s, pause_s)
