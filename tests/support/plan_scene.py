@@ -23,6 +23,7 @@ _TASK = '[{"branch": 0, "step": "s1", "lane": "default", "started_at": null}]'
 _SCENE = """
 INSERT INTO rkyc.pipeline_version (name, version, graph, first_step)
   VALUES ('noop', 1, '{"steps": [{"name": "s0", "share": 50}, {"name": "s1", "share": 50}]}', 's0');
+INSERT INTO rkyc.pipeline_edition (name, version, sha256, identities, registered_at) VALUES ('noop', 1, 'known', '{}', now());
 INSERT INTO rkyc.worker (name, host, pid, version, lanes, slots, presence_at, started_at, beat_at)
   SELECT 'w' || n, 'h', n, '0', '{default}', 1, now(), now(), now() FROM generate_series(1, 2) n;
 INSERT INTO rkyc.boot (at) VALUES (now());
@@ -291,8 +292,32 @@ _EXAMPLES: dict[str, Any] = {
     "worker_id": 1,
     "worker_ids": 2,
 }
+# Where a job begins again that had one step done.
+_KEPT: dict[str, Any] = {
+    "kept_steps": "s0",
+    "kept_branches": 0,
+    "kept_nexts": "s1",
+    "kept_outputs": None,
+    "join_steps": [f"gather{n}" for n in range(ROWS)],
+    "join_branches": 0,
+    "join_remainings": 1,
+    "start_steps": "s1",
+    "start_branches": [*range(ROWS)],
+    "start_lanes": None,
+}
 _EXAMPLES_OF: dict[str, dict[str, Any]] = {
     "add_child": {"name": "child:new", "child_uuid": UUID(f"{BASE + 386:012x}70008000{386:012x}")},
+    "fork_job": {
+        "source_id": BASE + 501,
+        "uuid": UUID(int=77),
+        "metadata": "{}",
+        "kind": "fork",
+        "is_forked": False,
+        **_KEPT,
+    },
+    "lock_end": {"job_id": BASE + 503},
+    "restart_job": {"job_id": BASE + 502, "from_step": "s1", "is_forked": False, **_KEPT},
+    "register_edition": {"sha256": "s", "identities": "{}"},
     "arrive_tasks": {"job_id": BASE + 401, "branch": 1, "fence": BASE + 401, "step": "m"},
     "add_schedule": {"name": "other"},
     "cancel_branched": {"job_id": BASE + 401},

@@ -61,7 +61,9 @@ WHERE d.state = ANY (:states::text[]) AND (:ids::bigint[] IS NULL OR d.id = ANY 
 ORDER BY d.id LIMIT :limit;
 
 -- name: find_of_job
-SELECT d.id FROM rkyc.dead_letter d JOIN rkyc.job j ON j.id = d.job_id WHERE j.uuid = :uuid;
+-- OFFSET 0: else a plan that is made while the table is empty reads all of it later.
+SELECT d.id FROM rkyc.job j CROSS JOIN LATERAL (SELECT d.id FROM rkyc.dead_letter d WHERE d.job_id = j.id OFFSET 0) d
+WHERE j.uuid = :uuid;
 
 -- name: read_dead_letter
 SELECT l.*, j.input, h.error_details, h.open_tasks

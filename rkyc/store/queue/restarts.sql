@@ -98,7 +98,8 @@ WITH gone AS (
       'finished_at', finished_at, 'from_step', :from_step::text, 'kept', to_jsonb(:kept_steps::text[])),
     clock_timestamp() FROM gone
 ), moved AS (
-  DELETE FROM rkyc.checkpoint c USING gone g WHERE c.job_id = g.job_id AND c.step <> ALL (:kept_steps::text[]) RETURNING c.*
+  -- By the parameter: a join's plan may read all of it.
+  DELETE FROM rkyc.checkpoint c WHERE c.job_id = :job_id AND c.step <> ALL (:kept_steps::text[]) AND EXISTS (SELECT FROM gone) RETURNING c.*
 ), aside AS (
   INSERT INTO rkyc.superseded_checkpoint (job_id, seq, branch, step, next_step, attempt, fence, worker_id, output, degraded, warnings,
                                           metadata, started_at, finished_at, was_result, superseded_at)
@@ -109,8 +110,8 @@ WITH gone AS (
     coalesce(step_started_at, started_at), finished_at, true, clock_timestamp() FROM gone WHERE state = 'completed'
 ), forgotten AS (
   -- What was paid stays on the bill; under another name no attempt remembers it.
-  UPDATE rkyc.journal u SET name = left(u.name, 200) || '~before:' || g.seq
-  FROM gone g WHERE u.job_id = g.job_id AND u.step <> ALL (:kept_steps::text[]) AND u.name !~ '~before:[0-9]+$'
+  UPDATE rkyc.journal u SET name = left(u.name, 200) || '~before:' || (SELECT g.seq FROM gone g)
+  WHERE u.job_id = :job_id AND EXISTS (SELECT FROM gone) AND u.step <> ALL (:kept_steps::text[]) AND u.name !~ '~before:[0-9]+$'
 ), buried AS (
   UPDATE rkyc.dead_letter SET state = 'requeued', archive_queue = NULL WHERE job_id = :job_id AND EXISTS (SELECT FROM gone)
 ), counted AS (
@@ -124,7 +125,7 @@ WITH gone AS (
 )
 INSERT INTO rkyc.ready (lane, job_id, branch, step, events, started_at)
 SELECT coalesce(s.lane, j.lane), g.job_id, s.branch, s.step, g.seq, g.started_at
-FROM gone g JOIN rkyc.job j ON j.id = g.job_id
+FROM gone g CROSS JOIN LATERAL (SELECT j.lane FROM rkyc.job j WHERE j.id = g.job_id OFFSET 0) j
 CROSS JOIN unnest(:start_steps::text[], :start_branches::int[], :start_lanes::text[]) AS s(step, branch, lane)
 RETURNING lane;
 

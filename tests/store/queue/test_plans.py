@@ -34,7 +34,9 @@ SMALL_PAGES = 16
 # Pages for people, with tests of their own, and sums over all that waits.
 FOR_PEOPLE = {name for name in STATEMENTS if name.startswith("list_")} - {"list_held_tasks", "list_lanes"} | {
     "measure_lanes",
+    "read_dead_letter",
     "read_horizon_holder",
+    "read_why",
 }
 HOT = [statement for name, statement in STATEMENTS.items() if name not in FOR_PEOPLE]
 # What somebody asks about one job: never sent on a dedicated connection.
@@ -70,6 +72,7 @@ MAY_SCAN = {
     "beat": {"running"},
     "drop_streams": {"stream"},
     "find_running_of_others": {"running"},
+    "find_stale_tasks": {"ready_mark"},
     "list_held_tasks": {"running"},
     "list_schedules": {"schedule"},
     "lock_tasks_of_workers": {"running"},
