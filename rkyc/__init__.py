@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rkyc.errors import PartialFailureException, PermanentException, RetryableException, RkycError
     from rkyc.flow.batch import Batch
     from rkyc.flow.context import StepContext
-    from rkyc.flow.graph import chain, chord, group
+    from rkyc.flow.graph import chain, chord, group, map_over
     from rkyc.flow.pipeline import Pipeline, Registry
     from rkyc.flow.retry import RetryPolicy, Timeouts
     from rkyc.flow.schedule import Schedule
@@ -42,6 +42,7 @@ __all__ = [
     "chain",
     "chord",
     "group",
+    "map_over",
     "step",
 ]
 
@@ -50,7 +51,7 @@ _HOMES = {
     "rkyc.errors": ("PartialFailureException", "PermanentException", "RetryableException", "RkycError"),
     "rkyc.flow.batch": ("Batch",),
     "rkyc.flow.context": ("StepContext",),
-    "rkyc.flow.graph": ("chain", "chord", "group"),
+    "rkyc.flow.graph": ("chain", "chord", "group", "map_over"),
     "rkyc.flow.pipeline": ("Pipeline", "Registry"),
     "rkyc.flow.retry": ("RetryPolicy", "Timeouts"),
     "rkyc.flow.schedule": ("Schedule",),

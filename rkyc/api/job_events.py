@@ -16,6 +16,7 @@ from uuid import UUID
 import orjson
 
 from rkyc.api.wire import dump, embed
+from rkyc.flow.graph import ITEMS_SPAN
 from rkyc.store.pool import Record
 
 # Ids that one row may use. A fork starts up to 10,000 steps at once.
@@ -66,12 +67,19 @@ class JobHistory:
         self._first: str = graph["first"]
         self._followers: dict[str, list[str]] = {one["name"]: one["next"] for one in graph["steps"]}
         self._shares: dict[str, float] = {one["name"]: one["share"] for one in graph["steps"]}
+        self._routed = {one["name"] for one in graph["steps"] if "arms" in one}
+        # That one item of a map is done says nothing: only its row tells that what follows the map starts.
+        self._told = {one["name"] for one in graph["steps"] if "collects" in one}
         self._befores: dict[str, set[str]] = {name: set() for name in self._followers}
         for name, followers in self._followers.items():
             for follower in followers:
                 self._befores[follower].add(name)
-        self._is_forked = any(len(followers) > 1 for followers in self._followers.values())
-        self._done: set[str] = set()
+        self._is_forked = any(
+            "each" in one or (len(one["next"]) > 1 and "arms" not in one) for one in graph["steps"]
+        )
+        # How much of each step is done, 0-1: a map's by its items.
+        self._done: dict[str, float] = {}
+        self._counted = 0
         self._has_started = False
         self.last_id = 0
         self.since = 0
@@ -103,7 +111,7 @@ class JobHistory:
                 said = orjson.loads(row["data"])
                 yield from self._end(row, said["state"], said)
                 if said.get("kept") is not None:
-                    self._done = set(said["kept"])
+                    self._done = dict.fromkeys(said["kept"], 1.0)
                 yield self._event(row, _RETRIED, "job.retried", row["step"], "pending")
             case "stream":
                 said = orjson.loads(row["data"])
@@ -119,12 +127,21 @@ class JobHistory:
 
     def _checkpoint(self, row: Record) -> Iterator[JobEvent]:
         step = row["step"]
-        self._done.add(step)
+        if row["seq"] > self._counted:
+            self._counted = row["seq"]
+            self._done[step] = self._done.get(step, 0.0) + 1 / (row["items"] or 1)
         yield self._completed(row, _CHECKPOINT, step)
-        for number, follower in enumerate(self._followers.get(step, ()), 1):
-            # A join starts with the last of those it waits for.
-            if self._befores[follower] <= self._done:
-                yield self._event(row, _CHECKPOINT + number, "step.started", follower, "running")
+        for number, follower in enumerate(self._find_started(step, row["next_step"]), 1):
+            yield self._event(row, _CHECKPOINT + number, "step.started", follower, "running", **_item(row))
+
+    def _find_started(self, step: str, next_step: str | None) -> list[str]:
+        if next_step is not None:
+            return [next_step]
+        followers = self._followers.get(step, [])
+        if step in self._routed:
+            return []
+        # A join starts with the last of those it waits for.
+        return [one for one in followers if one not in self._told and self._befores[one] <= self._done.keys()]
 
     def _end(self, row: Record, state: str, said: Mapping[str, Any]) -> Iterator[JobEvent]:
         """Give what ended the job; a first end that a person undid is told in the words of the retry."""
@@ -133,7 +150,7 @@ class JobHistory:
             row = {**row, "at": datetime.fromisoformat(said["finished_at"])}  # type: ignore[assignment]
         error = {"error": _error(said)} if state == "failed" else {}
         if state == "completed":
-            self._done.add(step)
+            self._done[step] = 1.0
             yield self._completed(row, _END, step)
             more = {"result": embed(row["result"]), "partial": row["degraded"]}
         else:
@@ -151,6 +168,7 @@ class JobHistory:
             "running",
             attempt=row["attempt"],
             degraded=row["degraded"],
+            **_item(row),
         )
 
     def _event(
@@ -159,14 +177,22 @@ class JobHistory:
         if status == "completed":
             progress = 100
         else:
-            progress = min(99, round(sum(self._shares.get(name, 0) for name in self._done)))
+            progress = min(
+                99,
+                round(sum(self._shares.get(name, 0) * min(1.0, part) for name, part in self._done.items())),
+            )
         return JobEvent(row["seq"] * _IDS_PER_ROW + place, type, step, status, progress, row["at"], more)
+
+
+def _item(row: Record) -> dict[str, Any]:
+    """Return which element of a map's list a row is about."""
+    return {"item": row["branch"] % ITEMS_SPAN} if row["branch"] >= ITEMS_SPAN else {}
 
 
 def _retry(row: Record) -> dict[str, Any]:
     """Return why an attempt is made again, and when."""
     said = orjson.loads(row["data"] or b"{}")
-    more: dict[str, Any] = {"attempt": row["attempt"]}
+    more: dict[str, Any] = {"attempt": row["attempt"], **_item(row)}
     if said.get("error_code"):
         more["error"] = _error(said)
     return more | {name: said[name] for name in ("reason", "retry_at") if said.get(name)}

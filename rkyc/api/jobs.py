@@ -304,4 +304,6 @@ def _step(row: Record) -> dict[str, Any]:
         "finished_at": row["finished_at"],
         "worker": row["worker"],
     }
+    if row["item"] is not None:
+        shown |= {"item": row["item"], "item_key": row["item_key"]}
     return shown | ({"provider": row["provider"]} if row["provider"] else {})

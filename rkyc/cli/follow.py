@@ -7,8 +7,10 @@ away for a while. It shows on stderr; stdout belongs to the command's output.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sys
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
 from rich.console import Console
@@ -20,6 +22,7 @@ from rkyc.errors import DatabaseConnectionError
 from rkyc.store.pool import Record
 from rkyc.store.queue.overview import list_workers
 
+Row: TypeAlias = Record | Mapping[str, Any]
 ENDED = ("completed", "failed", "cancelled")
 # A look costs the database a millisecond; the eye sees ten a second.
 LOOK_S = 0.1
@@ -59,7 +62,7 @@ class StepBars:
         self._progress.stop()
 
     def update(self, job: Record, steps: list[Record]) -> None:
-        for step in steps:
+        for step in fold_items(steps):
             name, status = step["step"], step["status"]
             if name not in self._bars:
                 self._bars[name] = self._progress.add_task(name, start=False, total=None, note="")
@@ -88,7 +91,7 @@ class StepLines:
     def __exit__(self, *_: object) -> None: ...
 
     def update(self, job: Record, steps: list[Record]) -> None:
-        for step in steps:
+        for step in fold_items(steps):
             note = describe_step(step)
             if note != self._shown.get(step["step"], "pending"):
                 say(f"{step['step']}: {note}")
@@ -100,12 +103,50 @@ def choose_view() -> View:
     return StepBars() if sys.stderr.isatty() else StepLines()
 
 
-def describe_step(step: Record) -> str:
+def fold_items(steps: Sequence[Record]) -> list[Row]:
+    """Return one row per step: that of a map says how many of its items are done."""
+    folded: list[Row] = []
+    for name, rows in itertools.groupby(steps, key=lambda step: step["step"]):
+        items = list(rows)
+        if items[0]["item"] is None:
+            folded += items
+            continue
+        states = [item["status"] for item in items]
+        done = states.count("completed") + states.count("skipped")
+        ended = [state for state in ("failed", "cancelled") if state in states]
+        status = (
+            "completed"
+            if done == len(items)
+            else (ended or ["running" if done or "running" in states else "pending"])[0]
+        )
+        starts = [item["started_at"] for item in items if item["started_at"] is not None]
+        ends = [item["finished_at"] for item in items if item["finished_at"] is not None]
+        folded.append(
+            {
+                **dict(items[0]),
+                "step": name,
+                "status": status,
+                "items": f"{done} of {len(items)} items",
+                "degraded": any(item["degraded"] for item in items),
+                "attempt": max(item["attempt"] for item in items),
+                "error_code": next((item["error_code"] for item in items if item["error_code"]), None),
+                "ms": None,
+                "started_at": min(starts, default=None),
+                "finished_at": max(ends, default=None) if status == "completed" else None,
+                "worker": ", ".join(sorted({item["worker"] for item in items if item["worker"]})) or None,
+            }
+        )
+    return folded
+
+
+def describe_step(step: Row) -> str:
     """Say in a few words where a step is."""
     words = [step["status"]]
     if step["status"] == "completed" and step["ms"] is not None:
         words = [f"{step['ms']} ms"] if step["ms"] < 10_000 else [f"{step['ms'] / 1000:.0f} s"]
         words.insert(0, "completed")
+    if "items" in step:
+        words.append(step["items"])
     if step["degraded"]:
         words.append("(in part)")
     if step["attempt"] > 1:

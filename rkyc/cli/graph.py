@@ -4,6 +4,8 @@
    ├─  2  summarise     summarise
    └─  3  find_clauses  find_clauses
 4  merge         merge_findings  waits for 2
+
+A map's body stands inside the step that gives its list, a route's parts inside the step that chooses.
 """
 
 from __future__ import annotations
@@ -51,24 +53,44 @@ def draw(graph: Graph) -> Iterator[str]:
     yield from _draw_branch(graph, width, graph.first, "", "")
 
 
-def _draw_branch(graph: Graph, width: int, first: str, lead: str, indent: str) -> Iterator[str]:
-    """Draw a branch down to its end, and inside it the branches that it forks; `lead` stands before its first line."""
+def _draw_branch(
+    graph: Graph, width: int, first: str, lead: str, indent: str, note: str = ""
+) -> Iterator[str]:
+    """Draw a branch down to its end, and inside it what it forks or chooses from; lead and note are its first line's."""
     name: str | None = first
     while name is not None:
         place = graph.places[name]
-        yield lead + _describe(place, width)
-        lead = indent
-        for member in place.fork:
-            is_last = member == place.fork[-1]
+        yield lead + _describe(place, width) + note
+        lead, note = indent, ""
+        inside = _list_inside(place)
+        for number, (member_note, member) in enumerate(inside, 1):
             branch = indent + "    "
+            is_last = number == len(inside)
             yield from _draw_branch(
                 graph,
                 width,
                 member,
                 branch + ("└─ " if is_last else "├─ "),
                 branch + ("   " if is_last else "│  "),
+                member_note,
             )
         name = _find_next(graph, place)
+        if name is not None and len(graph.places[name].gates) < len(graph.places[first].gates):
+            # Behind the arms: drawn where the route stands.
+            return
+
+
+def _list_inside(place: Place) -> list[tuple[str, str]]:
+    """Return (note, first place) of what is drawn inside: members of a fork, a map's body, a route's arms."""
+    if place.each is not None:
+        each = place.each
+        return [(f"  for each{f' of {each.over}' if each.over else ''}, {each.at_once} at once", each.first)]
+    default = [("  if none of them", place.default)] if place.default is not None else []
+    return (
+        [("", member) for member in place.fork]
+        + [(f"  if {key}", arm) for key, arm in place.arms.items()]
+        + default
+    )
 
 
 def _describe(place: Place, width: int) -> str:
@@ -77,17 +99,29 @@ def _describe(place: Place, width: int) -> str:
         notes.append(f"lane {place.step.lane}")
     if place.waits_for:
         notes.append(f"waits for {place.waits_for}")
+    if place.collects:
+        notes.append("waits for all items")
+    if place.arms:
+        notes.append(f"chooses by {place.by}" if place.by else "chooses")
+    if place.step.optional or place.escape is not None:
+        notes.append("optional")
     return f"{place.index + 1:>2}  {place.name:<{width}}  {'  '.join(notes)}"
 
 
 def _find_next(graph: Graph, place: Place) -> str | None:
-    """Return what follows on the same branch: the next place, or where the forked branches come together."""
-    if not place.fork:
-        return place.next
-    end = graph.places[place.fork[0]]
-    while (following := _find_next(graph, end)) is not None:
-        end = graph.places[following]
-    return end.join
+    """Return what follows on the same branch: the next place, or where branches or arms come together."""
+    if place.arms:
+        return _find_merge(graph, next(iter(place.arms.values())))
+    return place.meets or place.next
+
+
+def _find_merge(graph: Graph, arm: str) -> str | None:
+    """Return the first place behind an arm that the route does not decide on."""
+    depth = len(graph.places[arm].gates)
+    name: str | None = arm
+    while name is not None and len(graph.places[name].gates) >= depth:
+        name = _find_next(graph, graph.places[name])
+    return name
 
 
 def _print_executors(pipeline: Pipeline) -> None:

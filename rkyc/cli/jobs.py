@@ -12,7 +12,7 @@ from uuid import UUID
 import typer
 
 from rkyc.cli import job_changes
-from rkyc.cli.follow import choose_view, describe_step, follow_job
+from rkyc.cli.follow import choose_view, describe_step, fold_items, follow_job
 from rkyc.cli.options import DsnOption, JsonOption, make_program, read_json_input
 from rkyc.cli.output import decode_row, one_line, print_json, print_table, say, show
 from rkyc.cli.program import EXIT_FAILED
@@ -239,7 +239,10 @@ def _print_job(row: Record, steps: Sequence[Record], is_json: bool) -> None:
     columns = ("step", "state", "started_at", "finished_at", "worker", "provider")
     print_table(
         columns,
-        ([describe_step(step) if name == "state" else step[name] for name in columns] for step in steps),
+        (
+            [describe_step(step) if name == "state" else step[name] for name in columns]
+            for step in fold_items(steps)
+        ),
     )
     for line in _warning_lines(job["warnings"]):
         print(line)

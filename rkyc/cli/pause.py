@@ -8,7 +8,7 @@ from typing import Any
 
 from rkyc.errors import ConfigError
 from rkyc.flow.context import StepContext
-from rkyc.flow.graph import Chain, Group, Part
+from rkyc.flow.graph import Map, Part, Route
 from rkyc.flow.pipeline import Registry
 from rkyc.flow.step import Step
 
@@ -29,10 +29,22 @@ def pause_in(registry: Registry, given: str) -> Registry:
     )
 
 
-def _rebuild(part: Part, name: str, seconds: int) -> Any:
-    if isinstance(part, Chain | Group):
-        return replace(part, parts=tuple(_rebuild(inner, name, seconds) for inner in part.parts))
-    return _pausing(part, seconds) if part.name == name else part
+def _rebuild(part: Part | None, name: str, seconds: int) -> Any:
+    match part:
+        case None:
+            return None
+        case Step():
+            return _pausing(part, seconds) if part.name == name else part
+        case Map():
+            return replace(part, body=_rebuild(part.body, name, seconds))
+        case Route():
+            return replace(
+                part,
+                decide=_rebuild(part.decide, name, seconds),
+                arms=tuple((key, _rebuild(arm, name, seconds)) for key, arm in part.arms),
+                default=_rebuild(part.default, name, seconds),
+            )
+    return replace(part, parts=tuple(_rebuild(inner, name, seconds) for inner in part.parts))
 
 
 def _pausing(step: Step, seconds: int) -> Step:

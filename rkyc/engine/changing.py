@@ -287,7 +287,7 @@ async def _insert(
 def _tell_rerun(
     job_id: UUID | None, version: int, plan: Restart, reasons: Mapping[str, str], costs: list[Record]
 ) -> Rerun:
-    kept = tuple(one.step for one in plan.kept)
+    kept = plan.kept_names
     spent = {row["step"]: row["cost_usd"] for row in costs}
     return Rerun(
         job_id,

@@ -2,7 +2,7 @@
 
 A `save` runs user code inside the transaction that commits the checkpoint, so it is never grouped
 with others: lock the lease, save, checkpoint. A job that forked is locked on its `branching` row
-before anything of it moves. Either way an outcome is written only while its lease holds, and True
+before anything of it is numbered. Either way an outcome is written only while its lease holds, and True
 comes back only after the commit.
 """
 
@@ -24,6 +24,7 @@ from rkyc.flow.job import Claim
 from rkyc.flow.outcome import (
     Advance,
     Arrive,
+    BranchAdvance,
     Completed,
     Fail,
     Finish,
@@ -31,10 +32,11 @@ from rkyc.flow.outcome import (
     Outcome,
     Release,
     Retry,
+    Spread,
     Wait,
 )
 from rkyc.store.pool import Connection, Pool, refuse_data_errors, translate_errors
-from rkyc.store.queue import commits, dead_letters
+from rkyc.store.queue import commits, dead_letters, maps
 from rkyc.telemetry import events
 from rkyc.telemetry.logs import get_logger
 
@@ -45,7 +47,7 @@ SAVE_LIMIT_S = 5.0
 # How much later than ours Postgres' own limits end a save: our error says more. Seconds.
 SERVER_MARGIN_S = 1.0
 
-_Alone: TypeAlias = Advance | Finish | Fork | Arrive | Fail | Retry | Wait
+_Alone: TypeAlias = Advance | Finish | Fork | Spread | Arrive | Fail | Retry | Wait
 
 
 class Committer:
@@ -78,9 +80,13 @@ class Committer:
             if isinstance(outcome, Wait) and outcome.kind in wakes.LOOKED_AT:
                 return self._commit_alone(outcome, is_branched)
             return self.flusher.submit(outcome)
-        saves = isinstance(outcome, (Advance, Finish)) and outcome.done.save is not None
+        saves = isinstance(outcome, (Advance, Finish, Arrive)) and outcome.done.save is not None
         asks = isinstance(outcome, Finish) and endings.asks_ending(outcome.claim)
-        if is_branched or saves or asks or isinstance(outcome, (Fork, Arrive, Fail)):
+        if saves or asks or isinstance(outcome, (Fork, Spread, Fail)):
+            return self._commit_alone(outcome, is_branched)
+        if is_branched and isinstance(outcome, Advance):
+            return self.flusher.submit(BranchAdvance(*outcome))
+        if is_branched and isinstance(outcome, (Finish, Retry)):
             return self._commit_alone(outcome, is_branched)
         return self.flusher.submit(outcome)
 
@@ -148,8 +154,9 @@ class Committer:
         claim = outcome.claim
         worker_id, now = self.worker_id, self._clock.now()
         with refuse_data_errors(f"the outcome of step {claim.step}"):
-            # A wait says nothing in the job's history, and needs no number there.
-            if is_branched and not isinstance(outcome, Wait):
+            # An arrival takes its number with its statement; a wait says nothing in the job's history, and needs none.
+            counts = is_branched and not isinstance(outcome, (Arrive, Wait))
+            if counts or isinstance(outcome, (Fork, Spread)):
                 number = await commits.lock_branching(conn, claim.job_id, claim.events + 1)
                 claim.events = number - 1
             match outcome:
@@ -166,10 +173,11 @@ class Committer:
                     await wakes.hold_task(conn, outcome, now)
                 case Fork():
                     await commits.fork_task(conn, outcome, seq=claim.events + 1, worker_id=worker_id, now=now)
+                case Spread():
+                    await maps.spread_task(conn, outcome, seq=claim.events + 1, worker_id=worker_id, now=now)
                 case Arrive():
-                    await commits.arrive_task(
-                        conn, outcome, seq=claim.events + 1, worker_id=worker_id, now=now
-                    )
+                    await commits.avoid_scans(conn)
+                    await commits.arrive_tasks(conn, [outcome], worker_id=worker_id, now=now)
                 case Fail():
                     left: list[dict[str, Any]] | None = []
                     if is_branched:
@@ -202,7 +210,7 @@ class Committer:
                             conn, [outcome]
                         )
                         return True if landed else None
-                    if isinstance(outcome, Fork | Arrive):
+                    if isinstance(outcome, Fork | Spread | Arrive):
                         return bool(await commits.find_checkpoints(conn, [outcome]))
                     if isinstance(outcome, Finish | Fail):
                         return bool(await commits.find_ends(conn, [lease]))

@@ -22,6 +22,7 @@ from rkyc.engine.waiting import StepWaits
 from rkyc.errors import DefinitionError, LeaseLostError
 from rkyc.flow import payload
 from rkyc.flow.context import REFUSE, StepLog
+from rkyc.flow.job import Item
 from rkyc.flow.step import Step
 from rkyc.store.pool import Pool
 
@@ -107,6 +108,11 @@ class Context:
     def step(self) -> str:
         """The name of the running step."""
         return self._step.name
+
+    @property
+    def item(self) -> Item | None:
+        """Which element of a map's list this is for; None outside a map."""
+        return self._execution.claim.item
 
     @property
     def log(self) -> StepLog:

@@ -29,6 +29,8 @@ from rkyc.engine.context import Context, Surroundings
 from rkyc.engine.execution import LIMITS, Execution, judge, uncancel
 from rkyc.engine.executor_threads import Threads
 from rkyc.engine.inputs import Inputs, Unopened
+from rkyc.engine.items import borrow_outputs
+from rkyc.engine.job_log import log_end
 from rkyc.engine.notices import Notices
 from rkyc.engine.pausing import Pauses
 from rkyc.engine.payloads import Payloads
@@ -41,10 +43,10 @@ from rkyc.errors import (
     RkycError,
     WorkerBaseException,
 )
-from rkyc.flow.decide import decide_failure, decide_success, error_code_of, make_fail, message_of
+from rkyc.flow.decide import decide_failure, decide_skip, decide_success, error_code_of, make_fail, message_of
 from rkyc.flow.graph import Place
 from rkyc.flow.job import Claim
-from rkyc.flow.outcome import Advance, Fail, Finish, Outcome, Release, Retry, Wait
+from rkyc.flow.outcome import Advance, Fail, Finish, Outcome, Release, Retry, Wait, lanes_begun
 from rkyc.flow.pipeline import Pipeline, Registry
 from rkyc.store.pool import Pool
 from rkyc.telemetry import events
@@ -81,6 +83,8 @@ class Executor:
         self.is_closing = False
         # Whoever wants to know of a slot that became free; set by the worker.
         self.on_free: Callable[[], None] = lambda: None
+        # Whoever wants to know of tasks that a commit from here made ready, by lane; set by the worker.
+        self.on_ready: Callable[[str], None] = lambda lane: None
         # Kept: asking for the running loop costs a system call.
         self._loop = asyncio.get_running_loop()
         self._registry = registry
@@ -194,18 +198,19 @@ class Executor:
         if self.pauses.keys and (key := self.pauses.find(claim)) is not None:
             await self._hold(execution, key)
             return
-        is_branched = pipeline.graph.is_forked
         place = pipeline.graph.places.get(claim.step)
         if place is None:
             await self._committer.commit(
-                make_fail(claim, claim.step, unknown_step(claim), 1), is_branched=is_branched
+                make_fail(claim, claim.step, unknown_step(claim), 1), is_branched=pipeline.graph.is_forked
             )
             return
         inputs = Inputs(claim, place)
+        if place.borrows:
+            inputs.add(await borrow_outputs(self._surroundings.pool, claim, place))
         now = self._clock.seconds()
         while (place.step.lane or claim.job_lane) in self.open_lanes:
             outcome = await self._attempt(execution, pipeline, place, inputs, now)
-            landed = await self._end(execution, pipeline, place, outcome, is_branched)
+            landed = await self._end(execution, pipeline, place, outcome)
             if execution.scopes:
                 self._slots.leave(execution)
             if type(landed) is not Advance:
@@ -340,10 +345,10 @@ class Executor:
         ctx.warn(code, message_of(error), subject=place.name)
         pipeline = self._registry.get(claim.pipeline, claim.version)
         assert pipeline is not None
-        return decide_success(pipeline.graph, place, claim, complete(place, ctx, None, saves=False))
+        return decide_skip(pipeline.graph, place, claim, complete(place, ctx, None, saves=False))
 
     async def _end(
-        self, execution: Execution, pipeline: Pipeline, place: Place, outcome: Outcome, is_branched: bool
+        self, execution: Execution, pipeline: Pipeline, place: Place, outcome: Outcome
     ) -> Outcome | None:
         """Commit an outcome and return what landed; None: the lease is lost.
 
@@ -352,7 +357,7 @@ class Executor:
         claim = execution.claim
         execution.is_committing = True
         try:
-            held = await self._committer.commit(outcome, is_branched=is_branched)
+            held = await self._committer.commit(outcome, is_branched=place.is_forked)
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -362,14 +367,14 @@ class Executor:
                 execution, place.step, started_at=self._clock.seconds(), surroundings=self._surroundings
             )
             outcome = self._decide_failure(execution, place, ctx, error)
-            return await self._end(execution, pipeline, place, outcome, is_branched)
+            return await self._end(execution, pipeline, place, outcome)
         finally:
             execution.is_committing = False
         if not held:
             self._metrics.lease_lost()
             return None
         self._tell(claim, place, outcome)
-        if is_branched and isinstance(outcome, Fail):
+        if place.is_forked and isinstance(outcome, Fail):
             # Its siblings may run anywhere.
             self._notices.wake_lane(f"cancel:{claim.job_id}")
         return outcome
@@ -380,19 +385,13 @@ class Executor:
             state = "completed" if isinstance(outcome, Finish) else "failed"
             self._metrics.job_ended(claim.pipeline, state)
             self._notices.progress(claim, state, place.name)
-            if isinstance(outcome, Fail):
-                _log.warning(
-                    events.JOB_FAILED,
-                    job_id=str(claim.uuid),
-                    pipeline=claim.pipeline,
-                    step=place.name,
-                    error_code=outcome.error_code,
-                    error=outcome.error_message,
-                )
-            else:
-                _log.debug(events.JOB_COMPLETED, job_id=claim.uuid, pipeline=claim.pipeline)
+            log_end(claim, place.name, outcome)
             return
         self._notices.outcome(claim, place, outcome)
+        if type(outcome) is Advance:
+            return
+        for lane in lanes_begun(outcome) & self.open_lanes:
+            self.on_ready(lane)
         if isinstance(outcome, Retry):
             self._metrics.step_retried(place.name, outcome.error_code or "")
             self._on_scheduled()

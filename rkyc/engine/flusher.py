@@ -9,12 +9,12 @@ What needs a transaction of its own (a `save`, a fork, a failure) is not handled
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from typing import Any
 
 from rkyc.engine.clock import DatabaseClock
 from rkyc.errors import DatabaseConnectionError, OutputInvalidError, StepTimeoutError, StoreError
-from rkyc.flow.outcome import Advance, Finish, Release, Retry, Wait
+from rkyc.flow.outcome import Advance, Arrive, BranchAdvance, Finish, Release, Retry, Wait
 from rkyc.store.pool import Connection, Pool, refuse_data_errors, translate_errors
 from rkyc.store.queue import commits, journal, tasks, waits
 from rkyc.store.queue.journal import Answer
@@ -34,7 +34,7 @@ COMPANY_SHARE = 4
 # Postgres takes a message of 1 GB at most; so large a group only holds up the others. Bytes.
 BATCH_BYTES_MAX = 64_000_000
 
-Batched = Advance | Finish | Retry | Release | Wait | Answer
+Batched = Advance | BranchAdvance | Finish | Arrive | Retry | Release | Wait | Answer
 
 
 class Flusher:
@@ -171,7 +171,7 @@ class Flusher:
         # In this order: the leases wait for a commit of ours that is still under way.
         held = await commits.find_leases(conn, leases)
         landed: set[int] = set()
-        if kind is Advance:
+        if kind in (Advance, BranchAdvance, Arrive):
             landed = await commits.find_checkpoints(conn, outcomes)
         elif kind is Finish:
             landed = await commits.find_ends(conn, leases)
@@ -179,10 +179,10 @@ class Flusher:
         for number, (outcome, future) in enumerate(group):
             if number in held and number not in landed:
                 rest.append((outcome, future))
-            elif kind is Advance or kind is Answer:
+            elif kind in (Advance, BranchAdvance, Answer):
                 # They leave the lease where it is: without it, the task is another worker's.
                 _answer(future, number in held)
-            elif kind is Finish:
+            elif kind in (Finish, Arrive):
                 _answer(future, number in landed)
             else:
                 _answer(future, True)
@@ -198,7 +198,14 @@ class Flusher:
         if kind is Finish:
             count = await commits.finish_tasks(conn, rows, worker_id=self._worker_id, now=now)
             return everything if count == len(rows) else await commits.find_ends(conn, [*map(_lease, rows)])
-        if kind is Answer:
+        if kind is BranchAdvance:
+            numbers = await commits.advance_branches(conn, rows, worker_id=self._worker_id, now=now)
+            for row in rows:
+                row.claim.events = numbers.get(_lease(row)[:2], row.claim.events + 1) - 1
+            held: Collection[tuple[int, int]] = numbers
+        elif kind is Arrive:
+            held = await commits.arrive_tasks(conn, rows, worker_id=self._worker_id, now=now)
+        elif kind is Answer:
             held = await journal.write_answers(conn, rows, worker_id=self._worker_id, now=now)
         elif kind is Retry:
             held = await commits.retry_tasks(conn, rows, worker_id=self._worker_id, now=now)
@@ -236,7 +243,7 @@ def _lease(outcome: Batched) -> tuple[int, int, int]:
 
 
 def _bytes_of(kind: type, group: Sequence[tuple[Any, object]]) -> int:
-    if kind is Advance or kind is Finish:
+    if kind in (Advance, BranchAdvance, Finish, Arrive):
         return sum([len(outcome.done.output) for outcome, _ in group])
     return sum([len(outcome.text) for outcome, _ in group]) if kind is Answer else 0
 

@@ -13,8 +13,8 @@ from rkyc.engine.payloads import Payloads
 from rkyc.errors import PayloadTooLargeError
 from rkyc.flow import payload
 from rkyc.flow.envelope import may_hold
-from rkyc.flow.graph import Place
-from rkyc.flow.job import Claim
+from rkyc.flow.graph import Place, list_key
+from rkyc.flow.job import ITEM_INPUT, Claim
 
 
 class Unopened(Exception):
@@ -79,29 +79,48 @@ class Inputs(Mapping[str, Any]):
             except Unopened as another:
                 closed = another
 
+    def add(self, outputs: Mapping[str, str]) -> None:
+        """Add outputs from across a map's bounds, as JSON text by name."""
+        if self._outputs is not None:
+            self._outputs = {**outputs, **self._outputs}
+
     def _decode(self, text: str | None) -> Any:
         if text is not None and may_hold(text) and not any(text is one for one in self._opened):
             raise Unopened(text)
         return payload.decode(text)
 
     def __getitem__(self, name: str) -> Any:
-        before = self.place.before
-        if name == "job" or (name == "input" and not before):
+        place = self.place
+        if name == "job" or (name == "input" and not place.slots):
             return self._decode(self._job)
         outputs = self._outputs
         if outputs is None:
             raise PayloadTooLargeError(
-                f"the outputs of the steps before {self.place.name} are too large together: let steps return references, "
+                f"the outputs of the steps before {place.name} are too large together: let steps return references, "
                 "and keep what is large in a table or a blob"
             )
         if name != "input":
-            return self._decode(outputs[name])
-        if self.place.waits_for:
-            return {each: self._decode(outputs.get(each)) for each in before}
-        return self._decode(outputs.get(before[0]))
+            # None where a route went past it.
+            return self._decode(outputs.get(place.lists.get(name, name)))
+        if place.waits_for:
+            found = (_find_last(slot, outputs) for slot in place.slots)
+            return {each: self._decode(outputs.get(each)) for each in found}
+        if place.collects:
+            # A map over no elements leaves nothing behind.
+            return self._decode(outputs.get(list_key(place.collects), "[]"))
+        if place.starts_item:
+            return self._decode(outputs[ITEM_INPUT])
+        return self._decode(outputs.get(_find_last(place.slots[0], outputs)))
 
     def __iter__(self) -> Iterator[str]:
         return iter(("job", "input", *(self._outputs or ())))
 
     def __len__(self) -> int:
         return 2 + len(self._outputs or ())
+
+
+def _find_last(slot: tuple[str, ...], outputs: Mapping[str, str]) -> str:
+    """Return which step of a slot ran: of a route's arms the one that was taken."""
+    if len(slot) == 1:
+        return slot[0]
+    return next((name for name in reversed([*outputs]) if name in slot), slot[-1])

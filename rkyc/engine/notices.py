@@ -12,7 +12,7 @@ import orjson
 
 from rkyc.flow.graph import Place
 from rkyc.flow.job import Claim
-from rkyc.flow.outcome import Advance, Arrive, Fork, Outcome
+from rkyc.flow.outcome import Advance, Arrive, Fork, Outcome, Spread
 from rkyc.store.pool import Pool
 from rkyc.store.queue import jobs
 
@@ -42,7 +42,7 @@ class Notices:
             self.progress(claim, "running", outcome.next_step)
             return
         self.progress(claim, "pending", place.name)
-        if isinstance(outcome, Fork | Arrive):
+        if isinstance(outcome, Fork | Spread | Arrive):
             self._lanes.add("*")
 
     def wake_lane(self, lane: str) -> None:

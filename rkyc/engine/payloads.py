@@ -20,7 +20,7 @@ from rkyc.errors import DatabaseConnectionError, EncryptionError, StorageDownloa
 from rkyc.flow import payload
 from rkyc.flow.envelope import Codec, Envelope, may_hold, read_envelope
 from rkyc.flow.job import Claim
-from rkyc.flow.outcome import Advance, Arrive, Finish, Fork, Outcome
+from rkyc.flow.outcome import Advance, Arrive, Finish, Fork, Outcome, Spread
 from rkyc.store import blobs
 from rkyc.store.pool import Connection, Pool
 
@@ -126,12 +126,15 @@ class Payloads:
 
     async def store(self, outcome: Outcome) -> Outcome:
         """Wrap the output of a completed step; its commit touches the blob. Waits while the database is away."""
-        if not isinstance(outcome, (Advance, Finish, Fork, Arrive)):
+        if not isinstance(outcome, (Advance, Finish, Fork, Spread, Arrive)):
             return outcome
         done, claim = outcome.done, outcome.claim
         while True:
             try:
                 wrapped = await self.wrap(done.output, tenant_of(claim))
+                if isinstance(outcome, Spread):
+                    outcome = await self._wrap_elements(outcome, claim)
+                    done = outcome.done
                 break
             except DatabaseConnectionError:
                 await asyncio.sleep(random.uniform(0.1, 0.3))
@@ -142,6 +145,16 @@ class Payloads:
         if isinstance(outcome, (Advance, Finish)):
             return outcome._replace(done=done)
         return dataclasses.replace(outcome, done=done)
+
+    async def _wrap_elements(self, outcome: Spread, claim: Claim) -> Spread:
+        """Wrap what the items of a map begin with, each for itself: no item reads the whole list."""
+        texts, save = [], outcome.done.save
+        for element in outcome.elements:
+            wrapped = await self.wrap(element, tenant_of(claim))
+            texts.append(wrapped.text)
+            if wrapped.blob is not None:
+                save = _holding(wrapped.blob, claim.job_id, save)
+        return dataclasses.replace(outcome, elements=tuple(texts), done=outcome.done._replace(save=save))
 
 
 async def hold_input(conn: Connection, blob: str, job_id: UUID) -> None:

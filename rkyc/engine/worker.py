@@ -241,6 +241,7 @@ class Worker:
             give_back=self._executor.give_back,
         )
         self._executor.on_free = self._executor.batches.on_gather = self._dispatcher.on_free
+        self._executor.on_ready = self._dispatcher.wake
         self._presence = self._make_presence()
         self._listeners = Listeners(pool=self._pool, registry=self._registry)
         self._scheduler = Scheduler(pool=self._pool, clock=self._clock, cancel=Client(pool=self._pool).cancel)

@@ -12,6 +12,8 @@ from datetime import datetime
 from typing import Any, Final, Literal, Protocol, TypeVar
 from uuid import UUID
 
+from rkyc.flow.job import Item
+
 T = TypeVar("T")
 # The default of a wait that has none: it fails when its time is up.
 REFUSE: Final = object()
@@ -88,6 +90,11 @@ class StepContext(Protocol):
     @property
     def attempt(self) -> int:
         """1 for the first try; error attempts and crash attempts both count."""
+        ...
+
+    @property
+    def item(self) -> Item | None:
+        """Which element of a map's list this is for (`index` from 0, `key`); None outside a map."""
         ...
 
     @property

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from rkyc.errors import (
     DeadlineExceededError,
@@ -15,39 +16,108 @@ from rkyc.errors import (
     RkycError,
 )
 from rkyc.flow import payload
-from rkyc.flow.graph import Graph, Place
+from rkyc.flow.graph import ITEMS_SPAN, MAP_ITEMS_MAX, Each, Graph, Place, key_text
 from rkyc.flow.job import Claim
-from rkyc.flow.outcome import Advance, Arrive, Completed, Fail, Finish, Fork, Member, Outcome, Retry
+from rkyc.flow.outcome import Advance, Arrive, Completed, Fail, Finish, Fork, Member, Outcome, Retry, Spread
 
 MESSAGE_CHARS_MAX = 500
+# What an item of a map is called, for people.
+KEY_CHARS_MAX = 200
 
 
 def decide_success(graph: Graph, place: Place, claim: Claim, done: Completed) -> Outcome:
-    """Return what follows a completed step."""
+    """Return what follows a completed step.
+
+    Raises:
+        OutputInvalidError: a route has no part for what the step gave, or a map no list.
+    """
     if place.next is not None:
         return Advance(claim, done, place.next)
+    if place.arms:
+        return Advance(claim, done, choose_arm(place, done.output))
     if place.fork:
         members = tuple(
             Member(graph.places[name].branch, name, graph.places[name].step.lane) for name in place.fork
         )
-        join = _join_of(graph, place)
+        join = _meeting_of(graph, place)
         return Fork(claim, done, members, join.name, join.branch, claim.job_lane)
+    if place.each is not None:
+        return _spread(graph, place, place.each, claim, done)
     if place.join is not None:
-        return Arrive(claim, done, place.join, graph.places[place.join].step.lane or claim.job_lane)
+        lane = graph.places[place.join].step.lane or claim.job_lane
+        item_lane = (place.item_lane or claim.job_lane) if place.map else None
+        return Arrive(claim, done, place.join, lane, place.map, item_lane)
     return Finish(claim, done)
 
 
-def _join_of(graph: Graph, fork: Place) -> Place:
-    """Return the place where the branches of a fork meet: follow one of them to its end."""
-    place = graph.places[fork.fork[0]]
-    while True:
-        if place.fork:
-            place = _join_of(graph, place)
-        elif place.next is not None:
-            place = graph.places[place.next]
-        else:
-            assert place.join is not None
-            return graph.places[place.join]
+def decide_skip(graph: Graph, place: Place, claim: Claim, done: Completed) -> Outcome:
+    """Return what follows a step that failed for good and is optional: its next one, or what stands behind its optional chain."""
+    if place.escape is not None and not place.step.optional:
+        place = graph.places[place.escape]
+    return decide_success(graph, place, claim, done)
+
+
+def choose_arm(place: Place, output: str) -> str:
+    """Return the place that a route leads to after this output, given as JSON text.
+
+    Raises:
+        OutputInvalidError: no part for it, and no default.
+    """
+    chosen = _field_of(payload.decode(output), place.by)
+    key = key_text(chosen) if isinstance(chosen, str | int) else None
+    target = place.arms.get(key, place.default) if key is not None else place.default
+    if target is None:
+        given = repr(chosen[:60] if isinstance(chosen, str) else chosen) if key is not None else "no key"
+        field = f" in {place.by}" if place.by else ""
+        raise OutputInvalidError(
+            f"step {place.name} gave {given}{field} for its route: expected one of {', '.join(place.arms)}"
+        )
+    return target
+
+
+def _spread(graph: Graph, place: Place, each: Each, claim: Claim, done: Completed) -> Outcome:
+    elements = _field_of(payload.decode(done.output), each.over)
+    if elements is None and done.degraded:
+        # The step is optional and failed: there is nothing to do.
+        elements = []
+    if not isinstance(elements, list) or len(elements) > MAP_ITEMS_MAX:
+        given = f"{len(elements)} elements" if isinstance(elements, list) else type(elements).__name__
+        where = f" in {each.over}" if each.over else ""
+        raise OutputInvalidError(
+            f"step {place.name} gave {given}{where} for map_over {each.first}: expected a list of at most {MAP_ITEMS_MAX}"
+        )
+    join = _meeting_of(graph, place)
+    if not elements:
+        return Advance(claim, done, join.name)
+    return Spread(
+        claim=claim,
+        done=done,
+        step=each.first,
+        lane=graph.places[each.first].step.lane or claim.job_lane,
+        first_branch=each.branch * ITEMS_SPAN,
+        elements=tuple(map(payload.encode, elements)),
+        keys=tuple(_key_of(element, each.key, index) for index, element in enumerate(elements)),
+        at_once=each.at_once,
+        join_step=join.name,
+        join_branch=join.branch,
+    )
+
+
+def _key_of(element: Any, name: str | None, index: int) -> str:
+    key = _field_of(element, name) if name is not None else None
+    return str(key)[:KEY_CHARS_MAX].replace("\0", "") if isinstance(key, str | int) else str(index)
+
+
+def _field_of(value: Any, name: str | None) -> Any:
+    if name is None:
+        return value
+    return value.get(name) if isinstance(value, dict) else None
+
+
+def _meeting_of(graph: Graph, place: Place) -> Place:
+    """Return the place where the branches of a fork or a map come together."""
+    assert place.meets is not None
+    return graph.places[place.meets]
 
 
 def decide_failure(
@@ -67,7 +137,7 @@ def decide_failure(
             f"the last error was: {error}",
             {"last_error": error_code_of(error)},
         )
-    if step.optional:
+    if step.optional or place.escape is not None:
         return None
     return make_fail(claim, place.name, error, error_attempts)
 

@@ -1,31 +1,39 @@
-"""How steps follow one another: composition by chain, group and chord, compiled to places.
+"""How steps follow one another: composition by chain, group, chord, map_over and route, and its places.
 
 A place is a step at its spot in the pipeline: what follows it, what it waits for, and on which
-branch it runs. A chain is one task moving along; a group ends the task and starts one per member;
-their join starts when the last of them arrives. A group that begins or ends a pipeline, or touches
-another group, gets a small place of its own that only passes values on, so that every fork starts
-from one place and every join leads to one.
+branch it runs. A chain is one task moving along; a group ends the task and starts one per member, a
+map one per element of a list; their join starts when the last of them arrives. A route is no fork:
+the same task goes on to the arm that a step's output names. `flow/compile.py` turns a composition
+into places.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import enum
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-import pydantic
-
 from rkyc.errors import DefinitionError
-from rkyc.flow.step import Step, step
+from rkyc.flow.step import Step
 
 BRANCHES_MAX = 10_000
+# An item's branch is its map's branch times this, plus its index: 10,000 maps of so many items fit into an int4.
+ITEMS_SPAN = 131_072
+MAP_ITEMS_MAX = 100_000
+# As many items of one map are ready or running at a time, unless it says otherwise: a map must not fill a lane.
+AT_ONCE = 100
+_COMPOSED = "steps made by @step, chain(…), group(…), chord(…), map_over(…) or route(…)"
+
+Key: TypeAlias = "str | int | bool | enum.Enum"
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Parts that run one after another."""
+    """Parts that run one after another; `optional`: a permanent failure in it skips the rest of it."""
 
     parts: tuple[Part, ...]
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +43,36 @@ class Group:
     parts: tuple[Part, ...]
 
 
-Part: TypeAlias = "Step | Chain | Group"
+@dataclass(frozen=True, slots=True)
+class Map:
+    """A part that runs once per element of a list."""
+
+    body: Part
+    at_once: int
+    over: str | None
+    key: str | None
 
 
-def chain(*parts: Part) -> Chain:
-    """Run the parts one after another; each gets the output of the one before as `input`."""
-    return Chain(_check_parts("chain", parts))
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A step, and the parts of which its output names the one that runs; None goes on without one."""
+
+    decide: Step
+    arms: tuple[tuple[str, Part | None], ...]
+    default: Part | None
+    by: str | None
+
+
+Part: TypeAlias = "Step | Chain | Group | Map | Route"
+
+
+def chain(*parts: Part, optional: bool = False) -> Chain:
+    """Run the parts one after another; each gets the output of the one before as `input`.
+
+    `optional`: when a step of it fails for good, the rest of the chain is skipped, the job is degraded
+    with a warning, and what follows gets None.
+    """
+    return Chain(_check_parts("chain", parts), optional)
 
 
 def group(*parts: Part) -> Group:
@@ -53,38 +85,145 @@ def chord(parts: Sequence[Part], callback: Part) -> Chain:
     return chain(group(*parts), callback)
 
 
+def map_over(part: Part, *, at_once: int = AT_ONCE, over: str | None = None, key: str | None = None) -> Map:
+    """Run a step or a chain once per element of the list that the step before gives; what follows gets the list of results.
+
+    Each item is a task of its own, with checkpoints, retries and a lease; its first step gets the element
+    as `input` and says which one it has by `ctx.item`. Results stand in the order of the elements.
+    `at_once`: so many items are ready or running at a time, over all workers; one that waits for its next
+    attempt counts. `over`: the list is this field of the output. `key`: each element's field of this name is
+    the item's key, for people; its index without it.
+
+    Raises:
+        DefinitionError
+    """
+    _check_parts("map_over", [part])
+    if not isinstance(at_once, int) or not 1 <= at_once <= MAP_ITEMS_MAX:
+        raise DefinitionError(
+            f"map_over got at_once={at_once!r}: expected a whole number from 1 to {MAP_ITEMS_MAX}"
+        )
+    return Map(part, at_once, over, key)
+
+
+def route(
+    decide: Step, arms: Mapping[Any, Part | None], *, default: Part | None = None, by: str | None = None
+) -> Route:
+    """Run a step, then the part whose key its output is; the other parts are skipped.
+
+    `by`: the key is this field of the output. Keys are texts, whole numbers, booleans or members of an
+    Enum; None in place of a part goes on without one. The chosen part gets the output as `input`, and what follows
+    gets the chosen part's. A key that no part has takes `default`; without one the job fails and says which
+    keys there are.
+
+    Raises:
+        DefinitionError: also where the step's declared output has keys without a part, or parts without a key.
+    """
+    if not isinstance(decide, Step):
+        raise DefinitionError(f"route got {decide!r}: expected a step whose output names the part to run")
+    parts = [part for part in (*arms.values(), default) if part is not None]
+    if not arms:
+        raise DefinitionError(f"route after {decide.name} got no parts: expected {{key: part, …}}")
+    _check_parts("route", parts or [decide])
+    named = tuple((key_text(key), part) for key, part in arms.items())
+    if len({name for name, _ in named}) < len(named):
+        raise DefinitionError(
+            f"route after {decide.name} has two keys that read the same: expected each once"
+        )
+    if decide.optional and default is None:
+        raise DefinitionError(
+            f"route after {decide.name}, which is optional and may give None: add default=…, the part to run then"
+        )
+    return Route(decide, named, default, by)
+
+
+def key_text(key: Any) -> str:
+    """Return how a route's key reads in JSON and in messages.
+
+    Raises:
+        DefinitionError: not a text, a whole number, a boolean or a member of an Enum.
+    """
+    if isinstance(key, enum.Enum):
+        key = key.value
+    if isinstance(key, bool):
+        return "true" if key else "false"
+    if isinstance(key, str | int):
+        return str(key)
+    raise DefinitionError(
+        f"route key {key!r}: expected a text, a whole number, a boolean or a member of an Enum"
+    )
+
+
+def list_key(branch: int) -> str:
+    """Return under which name the results of a map's items stand together; no step can be called so."""
+    return f"*{branch}"
+
+
 def _check_parts(label: str, parts: Sequence[Part]) -> tuple[Part, ...]:
     for part in parts:
-        if not isinstance(part, Step | Chain | Group):
-            raise DefinitionError(
-                f"{label} got {part!r}: expected steps made by @step, chain(…), group(…) or chord(…)"
-            )
+        if not isinstance(part, Step | Chain | Group | Map | Route):
+            raise DefinitionError(f"{label} got {part!r}: expected {_COMPOSED}")
     if not parts:
         raise DefinitionError(f"{label} got no steps: expected at least one")
     return tuple(parts)
 
 
+@dataclass(frozen=True, slots=True)
+class Each:
+    """What a map starts per element: the first step of its body, and the branch that its items' branches derive from."""
+
+    first: str
+    branch: int
+    at_once: int
+    over: str | None
+    key: str | None
+
+
 @dataclass(slots=True)
 class Place:
-    """A step at its spot. Exactly one of `next`, `fork`, `join` says what follows; none: the job ends.
+    """A step at its spot. Exactly one of `next`, `arms`, `fork`, `each`, `join` says what follows; none: the job ends.
 
-    `join` names the place that this branch arrives at; that place's `waits_for` counts the
-    branches. `before` names the places whose outputs are this one's `input`.
+    `arms` are the places that a route's key leads to, `default` where any other key leads. `join` names the
+    place that this branch arrives at; that place's `waits_for` counts the branches, save those of a map, whose
+    number is known when it runs. `meets` is where the branches of a fork or a map come together. `slots` are
+    the outputs that are this one's `input`: one per branch it waits for, each given by one of the places
+    named. `map` is the branch of the map whose body this is part of, which `starts_item` begins in `item_lane`, `collects` that of the map whose results
+    are its input. `escape` is the last place of the optional chain around it. `gates` are (place, arm) that
+    must have been chosen for this one to run. `borrows` are the outputs from outside that a map's body asks for, `lists` the
+    names under which this one asks for all results of a map, with where they stand.
     """
 
     step: Step
     branch: int
     index: int = 0
     next: str | None = None
+    arms: Mapping[str, str] = field(default_factory=dict)
+    default: str | None = None
+    by: str | None = None
     fork: tuple[str, ...] = ()
+    each: Each | None = None
     join: str | None = None
+    meets: str | None = None
     waits_for: int = 0
-    before: tuple[str, ...] = ()
+    slots: tuple[tuple[str, ...], ...] = ()
+    map: int = 0
+    starts_item: bool = False
+    collects: int = 0
+    escape: str | None = None
+    gates: tuple[tuple[str, str], ...] = ()
+    item_lane: str | None = None
+    borrows: tuple[str, ...] = ()
+    lists: Mapping[str, str] = field(default_factory=dict)
+    is_forked: bool = False
     share: float = 0.0
 
     @property
     def name(self) -> str:
         return self.step.name
+
+    @property
+    def before(self) -> tuple[str, ...]:
+        """The places that may come right before this one."""
+        return tuple(name for slot in self.slots for name in slot)
 
 
 @dataclass(slots=True)
@@ -96,213 +235,56 @@ class Graph:
     is_forked: bool = False
 
     def describe(self) -> dict[str, Any]:
-        """Return the JSON that the views and `rkyc graph` read."""
-        return {
-            "first": self.first,
-            "steps": [
-                {
-                    "name": place.name,
-                    "task": place.step.task_name,
-                    "index": place.index,
-                    "branch": place.branch,
-                    "lane": place.step.lane,
-                    "share": round(place.share, 4),
-                    "next": list(self.followers(place)),
-                    "waits_for": place.waits_for,
-                    "optional": place.step.optional,
-                    "carries": place.step.carry is not None,
-                }
-                for place in self.places.values()
-            ],
+        """Return the JSON that the views and `rkyc graph` read; what few places have is left out elsewhere."""
+        return {"first": self.first, "steps": [self._describe(place) for place in self.places.values()]}
+
+    def _describe(self, place: Place) -> dict[str, Any]:
+        said: dict[str, Any] = {
+            "name": place.name,
+            "task": place.step.task_name,
+            "index": place.index,
+            "branch": place.branch,
+            "lane": place.step.lane,
+            "share": round(place.share, 4),
+            "next": list(self.followers(place)),
+            "waits_for": place.waits_for,
+            "optional": place.step.optional or place.escape is not None,
+            "carries": place.step.carry is not None,
         }
+        if place.arms:
+            said["arms"] = {**place.arms}
+            said["default"] = place.default
+        if place.each is not None:
+            said["each"] = {"at_once": place.each.at_once, "over": place.each.over, "key": place.each.key}
+        rare = {
+            "map": place.map,
+            "collects": place.collects,
+            "gates": [list(gate) for gate in place.gates],
+            "escape": place.escape,
+        }
+        return said | {name: value for name, value in rare.items() if value}
 
     def followers(self, place: Place) -> tuple[str, ...]:
         """Return the names of the places that may start when this one has ended."""
         if place.fork:
             return place.fork
-        return tuple(name for name in (place.next, place.join) if name)
-
-
-async def _pass_values_on(ctx: Any, input: Any) -> Any:
-    return input
-
-
-_PASS_ON = step(_pass_values_on)
-
-
-class _Compiler:
-    def __init__(self, names: Iterable[str]) -> None:
-        # What the steps as written are called: a place of our own takes another name.
-        self.taken = set(names)
-        self.places: dict[str, Place] = {}
-        self.branches = 0
-        # The place that forked -> the last places of its members, until what follows is known.
-        self.open_ends: dict[str, list[Place]] = {}
-
-    def add(self, item: Step, branch: int) -> Place:
-        if item.name in self.places:
-            raise DefinitionError(
-                f"step {item.name} stands twice in the pipeline: give one of them another name, {item.name}.named('…')"
-            )
-        place = Place(item, branch)
-        self.places[item.name] = place
-        return place
-
-    def add_chain(self, parts: Sequence[Part], branch: int) -> tuple[Place, Place]:
-        """Place parts one after another; return the first and the last place."""
-        first: Place | None = None
-        last: Place | None = None
-        flat = list(_flatten(parts))
-        for number, part in enumerate(flat):
-            if isinstance(part, Group):
-                if last is None:
-                    first = last = self.add(_PASS_ON.named(self.free_name("start")), branch)
-                follower = flat[number + 1] if number + 1 < len(flat) else None
-                last = self.add_group(part, last, branch, needs_join=not isinstance(follower, Step))
-                continue
-            place = self.add(part, branch)
-            if last is not None:
-                self.link(last, place)
-            first, last = first or place, place
-        assert first is not None and last is not None
-        return first, last
-
-    def add_group(self, part: Group, source: Place, branch: int, *, needs_join: bool) -> Place:
-        """Fork from `source`; return what stands for the group's end, to be linked to what follows."""
-        ends = []
-        starts = []
-        for member in part.parts:
-            self.branches += 1
-            start, end = self.add_chain([member], self.branches)
-            start.before = (source.name,)
-            starts.append(start.name)
-            ends.append(end)
-        if self.branches > BRANCHES_MAX:
-            raise DefinitionError(f"the pipeline has {self.branches} branches: at most {BRANCHES_MAX}")
-        source.fork = tuple(starts)
-        self.open_ends[source.name] = ends
-        if not needs_join:
-            return source
-        join = self.add(_PASS_ON.named(self.free_name("collect")), branch)
-        self.link(source, join)
-        return join
-
-    def link(self, last: Place, following: Place) -> None:
-        """Let `following` come after `last`, or after all the ends of the group that `last` forked."""
-        ends = self.open_ends.pop(last.name, None)
-        if ends is None:
-            last.next = following.name
-            following.before = (last.name,)
-            return
-        for end in ends:
-            end.join = following.name
-        following.waits_for = len(ends)
-        following.before = tuple(end.name for end in ends)
-
-    def free_name(self, stem: str) -> str:
-        number = 1
-        while f"{stem}_{number}" in self.taken:
-            number += 1
-        self.taken.add(f"{stem}_{number}")
-        return f"{stem}_{number}"
-
-
-def _flatten(parts: Sequence[Part]) -> Iterator[Step | Group]:
-    """A chain within a chain is the same as its parts."""
-    for part in parts:
-        if isinstance(part, Chain):
-            yield from _flatten(part.parts)
-        else:
-            yield part
-
-
-def compile_graph(part: Part) -> Graph:
-    """Compile a composition into places.
-
-    Raises:
-        DefinitionError: a name twice, an unknown earlier step, or types that do not fit.
-    """
-    compiler = _Compiler(item.name for item in iterate_steps(part))
-    first, _ = compiler.add_chain(part.parts if isinstance(part, Chain) else [part], 0)
-    graph = Graph(first=first.name)
-    _order(graph, compiler.places, first.name)
-    graph.is_forked = compiler.branches > 0
-    _spread_shares(graph)
-    _check_wanted(graph)
-    return graph
-
-
-def _order(graph: Graph, places: dict[str, Place], first: str) -> None:
-    """Sort so that each place stands behind all it waits for."""
-    arrived: dict[str, int] = {}
-    ready = [first]
-    while ready:
-        place = places[ready.pop(0)]
-        place.index = len(graph.places)
-        graph.places[place.name] = place
-        for name in graph.followers(place):
-            arrived[name] = arrived.get(name, 0) + 1
-            if arrived[name] >= max(1, places[name].waits_for):
-                ready.append(name)
-
-
-def _spread_shares(graph: Graph) -> None:
-    """Give each place its part of 100: the declared one, or an equal part of what is left."""
-    declared = {p.name: p.step.share for p in graph.places.values() if p.step.share is not None}
-    total = sum(declared.values())
-    rest = [p for p in graph.places.values() if p.step.share is None]
-    if total > 100.0001 or (not rest and abs(total - 100) > 0.01):
-        raise DefinitionError(
-            f"the steps' shares add up to {total:g}: expected 100, or less with some left open"
-        )
-    for place in graph.places.values():
-        place.share = declared[place.name] if place.name in declared else (100.0 - total) / len(rest)
-
-
-def _check_wanted(graph: Graph) -> None:
-    """Check that each step asks for outputs that exist before it, of a type that fits."""
-    earlier: dict[str, set[str]] = {}
-    job_hint: Any = None
-    for place in graph.places.values():
-        known = set(place.before)
-        for name in place.before:
-            known |= earlier[name]
-        earlier[place.name] = known
-        for want in place.step.wanted:
-            if want.name == "job" or (want.name == "input" and not place.before):
-                job_hint = job_hint or want.hint
-                _check_fit(place.name, want.name, "the job's input", job_hint, want.hint)
-            elif want.name == "input":
-                if len(place.before) == 1:
-                    source = place.before[0]
-                    _check_fit(place.name, "input", source, graph.places[source].step.output.hint, want.hint)
-            elif want.name not in known:
-                raise DefinitionError(
-                    f"step {place.name} asks for {want.name!r}: expected input, job, or an earlier step ({', '.join(sorted(known)) or 'none'})"
-                )
-            else:
-                _check_fit(
-                    place.name, want.name, want.name, graph.places[want.name].step.output.hint, want.hint
-                )
-
-
-def _check_fit(taker: str, parameter: str, giver: str, given: Any, taken: Any) -> None:
-    """Refuse two models that are strangers; dict, Any and unions are checked at run time."""
-    if not (_is_model(given) and _is_model(taken)) or issubclass(given, taken):
-        return
-    raise DefinitionError(
-        f"step {taker} takes {parameter}: {taken.__name__}, but {giver} gives {given.__name__}: let the two agree"
-    )
-
-
-def _is_model(hint: Any) -> bool:
-    return isinstance(hint, type) and issubclass(hint, pydantic.BaseModel)
+        if place.arms:
+            return tuple(dict.fromkeys((*place.arms.values(), *([place.default] if place.default else ()))))
+        return tuple(name for name in (place.next, place.each and place.each.first, place.join) if name)
 
 
 def iterate_steps(part: Part) -> Iterator[Step]:
     """Yield the steps of a composition as written."""
-    if isinstance(part, Step):
-        yield part
-        return
-    for inner in part.parts:
-        yield from iterate_steps(inner)
+    match part:
+        case Step():
+            yield part
+        case Map():
+            yield from iterate_steps(part.body)
+        case Route():
+            yield part.decide
+            for arm in (*(arm for _, arm in part.arms), part.default):
+                if arm is not None:
+                    yield from iterate_steps(arm)
+        case _:
+            for inner in part.parts:
+                yield from iterate_steps(inner)

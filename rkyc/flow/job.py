@@ -8,6 +8,19 @@ from typing import Any
 from uuid import UUID
 
 from rkyc.flow import payload
+from rkyc.flow.graph import ITEMS_SPAN
+
+# Under these names a claim holds the element that a map's item is for, and the item's key; no step can be called so.
+ITEM_INPUT = "*item"
+ITEM_KEY = "*key"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """Which element of a map's list a task is for: its index from 0, and its key for people."""
+
+    index: int
+    key: str
 
 
 @dataclass(slots=True)
@@ -49,6 +62,13 @@ class Claim:
     def wake_key(self) -> str:
         """The name under which it waits when nobody here serves it."""
         return f"{self.pipeline}@{self.version}"
+
+    @property
+    def item(self) -> Item | None:
+        """The element that it is for; None outside a map."""
+        if self.branch < ITEMS_SPAN:
+            return None
+        return Item(self.branch % ITEMS_SPAN, dict(self.outputs or ()).get(ITEM_KEY, ""))
 
     @property
     def traits(self) -> dict[str, Any] | None:

@@ -37,6 +37,12 @@ class Advance(NamedTuple):
     next_step: str
 
 
+class BranchAdvance(Advance):
+    """The same where branches run side by side: the job numbers its events, not the task."""
+
+    __slots__ = ()
+
+
 class Finish(NamedTuple):
     """The last step of the job is done."""
 
@@ -66,13 +72,37 @@ class Fork:
 
 
 @dataclass(frozen=True, slots=True)
+class Spread:
+    """The task ends and an item begins per element of its output, on the branches from `first_branch` on.
+
+    `at_once` of them are ready, the others wait for one that ends. Elements are JSON text, each with its key.
+    """
+
+    claim: Claim
+    done: Completed
+    step: str
+    lane: str
+    first_branch: int
+    elements: tuple[str, ...]
+    keys: tuple[str, ...]
+    at_once: int
+    join_step: str
+    join_branch: int
+
+
+@dataclass(frozen=True, slots=True)
 class Arrive:
-    """A branch reached its join; the last one to arrive starts it."""
+    """A branch reached its join; the last one to arrive starts it.
+
+    `map`: the map that it is an item of, or 0; then the next item starts in `item_lane`.
+    """
 
     claim: Claim
     done: Completed
     join_step: str
     join_lane: str
+    map: int = 0
+    item_lane: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,4 +162,19 @@ class Wait:
     match: str | None = None
 
 
-Outcome: TypeAlias = Advance | Finish | Fork | Arrive | Retry | Fail | Release | Wait
+Outcome: TypeAlias = Advance | Finish | Fork | Spread | Arrive | Retry | Fail | Release | Wait
+
+
+def lanes_begun(outcome: Outcome) -> frozenset[str]:
+    """Return the lanes in which tasks may have become ready by an outcome's commit."""
+    match outcome:
+        case Fork():
+            return frozenset(member.lane or outcome.job_lane for member in outcome.members)
+        case Spread():
+            return frozenset((outcome.lane,))
+        case Arrive():
+            return frozenset(lane for lane in (outcome.join_lane, outcome.item_lane) if lane)
+    return _NO_LANES
+
+
+_NO_LANES: frozenset[str] = frozenset()

@@ -15,10 +15,11 @@ import pydantic
 
 from rkyc.errors import DefinitionError, UnknownPipelineError, ValidationError
 from rkyc.flow.broadcast import Handler, Subscription
-from rkyc.flow.graph import Chain, Graph, Group, Place, compile_graph
+from rkyc.flow.compile import compile_graph
+from rkyc.flow.graph import Graph, Part, Place
 from rkyc.flow.lane import LanePolicy
 from rkyc.flow.schedule import Schedule
-from rkyc.flow.step import Step, describe
+from rkyc.flow.step import describe
 
 _NAME = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
 STANDARD_LANES = ("high", "default", "low")
@@ -34,7 +35,7 @@ class Pipeline:
 
     name: str
     version: int
-    steps: Step | Chain | Group
+    steps: Part
     title: str = ""
     graph: Graph = field(init=False, repr=False)
 

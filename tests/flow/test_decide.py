@@ -16,8 +16,9 @@ from rkyc.errors import (
     RetryableException,
     StepTimeoutError,
 )
+from rkyc.flow.compile import compile_graph
 from rkyc.flow.decide import decide_failure, decide_success, error_class_of, make_fail, message_of
-from rkyc.flow.graph import chain, chord, compile_graph, group
+from rkyc.flow.graph import chain, chord, group
 from rkyc.flow.job import Claim
 from rkyc.flow.outcome import Advance, Arrive, Completed, Fail, Finish, Fork, Retry
 from rkyc.flow.retry import RetryPolicy, Timeouts

@@ -2,72 +2,139 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-import pydantic
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rkyc.errors import DefinitionError
-from rkyc.flow.graph import Chain, Graph, Group, Part, chain, chord, compile_graph, group, iterate_steps
-from rkyc.flow.step import Step, step
+from rkyc.flow.compile import compile_graph
+from rkyc.flow.graph import (
+    BRANCHES_MAX,
+    ITEMS_SPAN,
+    MAP_ITEMS_MAX,
+    Chain,
+    Graph,
+    Group,
+    Part,
+    chain,
+    chord,
+    group,
+    iterate_steps,
+    map_over,
+    route,
+)
+from tests.support.graphs import choose, do, give_left, names, take_earlier, take_right
 
 
-@step
-async def do(ctx: Any, input: dict[str, Any]) -> dict[str, Any]:
-    return input
+def number_steps(part: Any, counter: list[int], inside: str = "") -> Part:
+    """Turn nested lists into chains (c), optional chains (o), groups (g), maps (m) and routes (r) of steps.
 
-
-def number_steps(part: Any, counter: list[int]) -> Part:
-    """Turn nested lists into chains (`["c", …]`) and groups (`["g", …]`) of steps with names of their own."""
+    What may not stand inside a map or an optional chain becomes a chain there.
+    """
     if part is None:
         counter[0] += 1
-        return do.named(f"n{counter[0]}")
-    parts = [number_steps(inner, counter) for inner in part[1:]]
-    return chain(*parts) if part[0] == "c" else group(*parts)
+        return choose.named(f"n{counter[0]}")
+    kind = part[0]
+    if kind in "gm" and set(inside) & set("mo"):
+        kind = "c"
+    parts = [number_steps(inner, counter, inside + kind) for inner in part[1:]]
+    match kind:
+        case "g":
+            return group(*parts)
+        case "m":
+            return map_over(chain(*parts), at_once=2)
+        case "r":
+            counter[0] += 1
+            arms: dict[str, Part | None] = {f"arm{number}": arm for number, arm in enumerate(parts)}
+            default = arms.pop("arm3", None)
+            return route(choose.named(f"n{counter[0]}"), arms | {"past": None}, default=default)
+    return chain(*parts, optional=kind == "o")
 
 
 SHAPES = st.recursive(
     st.none(),
     lambda inner: st.builds(
-        lambda kind, parts: [kind, *parts], st.sampled_from("cg"), st.lists(inner, min_size=1, max_size=4)
+        lambda kind, parts: [kind, *parts], st.sampled_from("ccgmor"), st.lists(inner, min_size=1, max_size=4)
     ),
     max_leaves=25,
 )
 
 
-def walk(graph: Graph) -> list[str]:
-    """Run the graph by its own rules: one task per branch, joins that count; return the order of steps."""
+def walk(graph: Graph, choose_one: Callable[[int], int], *, fails: frozenset[str] = frozenset()) -> list[str]:
+    """Run the graph by its own rules: a task per branch and item, joins that count; return what ran, in order.
+
+    `choose_one(n)` picks a number below n: which arm a route takes, how many elements a map has. The steps
+    in `fails` fail for good: an optional chain goes on where it ends.
+    """
     ran: list[str] = []
     remaining: dict[str, int] = {}
     ready = [graph.first]
     while ready:
         place = graph.places[ready.pop()]
         ran.append(place.name)
+        if place.name in fails and place.escape is not None:
+            place = graph.places[place.escape]
         if place.next is not None:
             ready.append(place.next)
+        elif place.arms:
+            targets = graph.followers(place)
+            ready.append(targets[choose_one(len(targets))])
         elif place.fork:
+            assert place.meets is not None
+            remaining[place.meets] = graph.places[place.meets].waits_for
+            assert remaining[place.meets] == len(place.fork)
             ready.extend(place.fork)
+        elif place.each is not None:
+            assert place.meets is not None
+            remaining[place.meets] = items = choose_one(4)
+            ready += [place.each.first] * items if items else [place.meets]
         elif place.join is not None:
-            left = remaining.setdefault(place.join, graph.places[place.join].waits_for) - 1
-            remaining[place.join] = left
-            if left == 0:
+            remaining[place.join] -= 1
+            if remaining[place.join] == 0:
                 ready.append(place.join)
     assert all(left == 0 for left in remaining.values()), remaining
     return ran
 
 
 @settings(max_examples=300)
-@given(SHAPES)
-def test_a_walk_through_any_composition_runs_every_step_once_and_ends(shape: Any) -> None:
+@given(SHAPES, st.data())
+def test_a_walk_through_any_composition_ends_once_and_skips_only_what_a_route_or_an_empty_map_skips(
+    shape: Any, data: st.DataObject
+) -> None:
     part = number_steps(shape, [0])
     graph = compile_graph(part)
-    ran = walk(graph)
-    assert sorted(ran) == sorted(graph.places)
-    assert {item.name for item in iterate_steps(part)} <= set(ran)
-    ends = [place for place in graph.places.values() if not graph.followers(place)]
-    assert len(ends) == 1, "a pipeline ends in one place"
+    ran = walk(graph, lambda count: data.draw(st.integers(0, count - 1)))
+    outside = [name for name in ran if not graph.places[name].map]
+    assert len(set(outside)) == len(outside), "what is no item's runs once"
+    ends = {place.name for place in graph.places.values() if not graph.followers(place)}
+    assert len(ends & set(ran)) == 1 and ran[-1] in ends, "a pipeline ends in one place"
+    for name in set(graph.places) - set(ran):
+        assert graph.places[name].gates or graph.places[name].map
+
+
+@settings(max_examples=300)
+@given(SHAPES, st.data())
+def test_whatever_fails_in_optional_chains_the_walk_ends(shape: Any, data: st.DataObject) -> None:
+    graph = compile_graph(number_steps(shape, [0]))
+    fails = data.draw(st.sets(st.sampled_from(sorted(graph.places))))
+    ran = walk(graph, lambda count: data.draw(st.integers(0, count - 1)), fails=frozenset(fails))
+    assert not graph.followers(graph.places[graph.places[ran[-1]].escape or ran[-1]]) or ran[-1] in fails
+
+
+@settings(max_examples=300)
+@given(SHAPES)
+def test_every_place_of_any_composition_can_be_reached(shape: Any) -> None:
+    part = number_steps(shape, [0])
+    graph = compile_graph(part)
+    seen = {graph.first}
+    for name in graph.places:
+        if name in seen:
+            seen |= set(graph.followers(graph.places[name]))
+    assert seen == set(graph.places)
+    assert {item.name for item in iterate_steps(part)} <= seen
 
 
 @settings(max_examples=300)
@@ -76,8 +143,16 @@ def test_every_place_says_at_most_one_thing_about_what_follows(shape: Any) -> No
     graph = compile_graph(number_steps(shape, [0]))
     for name, place in graph.places.items():
         assert name == place.name
-        assert sum([place.next is not None, bool(place.fork), place.join is not None]) <= 1
-        assert place.waits_for in (0, len(place.before))
+        said = [
+            place.next is not None,
+            bool(place.arms),
+            bool(place.fork),
+            place.each is not None,
+            place.join is not None,
+        ]
+        assert sum(said) <= 1
+        assert (place.meets is not None) == (bool(place.fork) or place.each is not None)
+        assert place.waits_for in (0, len(place.slots))
         for before in place.before:
             assert name in graph.followers(graph.places[before])
             assert graph.places[before].index < place.index
@@ -95,13 +170,24 @@ def test_the_shares_of_a_pipeline_add_up_to_a_hundred(shape: Any) -> None:
 def test_branches_differ_wherever_steps_may_run_side_by_side(shape: Any) -> None:
     graph = compile_graph(number_steps(shape, [0]))
     for place in graph.places.values():
-        branches = [graph.places[name].branch for name in place.fork]
+        branches = [
+            graph.places[name].branch for name in (*place.fork, *([place.each.first] if place.each else []))
+        ]
         assert len(set(branches)) == len(branches)
         assert place.branch not in branches
 
 
-def names(*parts: str) -> list[Step]:
-    return [do.named(part) for part in parts]
+@settings(max_examples=200)
+@given(SHAPES)
+def test_branches_of_items_collide_with_no_other(shape: Any) -> None:
+    graph = compile_graph(number_steps(shape, [0]))
+    maps = [place.each.branch for place in graph.places.values() if place.each is not None]
+    assert len(set(maps)) == len(maps)
+    assert all(place.branch < ITEMS_SPAN for place in graph.places.values())
+    assert (BRANCHES_MAX + 1) * ITEMS_SPAN < 2**31
+    assert MAP_ITEMS_MAX <= ITEMS_SPAN
+    for place in graph.places.values():
+        assert place.map == (place.branch if place.branch in maps else 0)
 
 
 def test_a_chord_runs_its_members_and_then_the_callback() -> None:
@@ -139,29 +225,6 @@ def test_a_composition_of_nothing_is_refused(make: Any) -> None:
 def test_what_is_no_step_is_refused(wrong: Any) -> None:
     with pytest.raises(DefinitionError, match="expected steps"):
         chain(wrong)
-
-
-class Left(pydantic.BaseModel):
-    value: int = 0
-
-
-class Right(pydantic.BaseModel):
-    value: int = 0
-
-
-@step
-async def give_left(ctx: Any, input: dict[str, Any]) -> Left:
-    return Left()
-
-
-@step
-async def take_right(ctx: Any, input: Right) -> dict[str, Any]:
-    return {}
-
-
-@step
-async def take_earlier(ctx: Any, give_left: Left, job: dict[str, Any]) -> dict[str, Any]:
-    return {}
 
 
 def test_types_that_do_not_fit_are_refused_at_definition() -> None:

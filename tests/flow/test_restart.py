@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from rkyc.errors import InvalidInputError
-from rkyc.flow.graph import Part, chain, compile_graph, group
+from rkyc.flow.compile import compile_graph
+from rkyc.flow.graph import Part, chain, group, map_over, route
 from rkyc.flow.restart import JoinLeft, KeptStep, Start, plan_restart
 from rkyc.flow.step import step
 
 
 @step
-async def some(ctx: Any) -> dict[str, Any]:
+async def some(ctx: Any) -> Any:
     return {}
 
 
@@ -73,3 +74,60 @@ def test_an_unknown_step_is_refused_with_those_that_are_known() -> None:
 def test_the_lane_that_a_step_declares_is_where_it_starts() -> None:
     plan = plan_restart(describe(a, b.with_policy(lane="gpu")), {"a"}, [])
     assert plan.starts == (Start("b", 0, "gpu"),)
+
+
+@step
+async def listed(ctx: Any) -> list[Any]:
+    return []
+
+
+MAPPED = describe(a, listed, map_over(chain(b, c)), d, e)
+
+
+def test_a_map_is_kept_as_a_whole_when_what_follows_it_began() -> None:
+    plan = plan_restart(MAPPED, {"a", "listed", "b", "c", "d", "e"}, ["e"])
+    assert plan.kept_names == ("a", "listed", "d", "b", "c")
+    assert [one.map for one in plan.items] == [1, 1]
+    assert plan.starts == (Start("e", 0, None),)
+
+
+def test_what_runs_again_in_a_map_takes_the_step_that_gives_its_list_along() -> None:
+    for again, done in (("c", "abcde"), ("d", "abc")):
+        plan = plan_restart(MAPPED, {*done, "listed"}, [again])
+        assert plan.kept_names == ("a",)
+        assert plan.starts == (Start("listed", 0, None),)
+        assert plan.joins == ()
+        assert plan.is_forked
+
+
+def test_a_step_of_a_map_that_no_item_needed_is_not_missed() -> None:
+    graph = describe(listed, map_over(route(a, {"x": b, "y": c})), d, e)
+    assert plan_restart(graph, {"listed", "a", "b", "d", "e"}, ["e"]).again == ("e",)
+    assert plan_restart(graph, {"listed", "d", "e"}, ["e"]).again == ("e",)
+
+
+def test_what_a_route_went_past_stays_so_while_its_choice_is_kept() -> None:
+    graph = describe(a, route(b, {"x": chain(c, some.named("c2")), "y": d}), e)
+    kept = plan_restart(graph, {"a", "b", "d", "e"}, ["e"])
+    assert (kept.kept_names, kept.again) == (("a", "b", "d"), ("e",))
+    assert kept.kept[1] == KeptStep("b", 0, "d")
+    anew = plan_restart(graph, {"a", "b", "d", "e"}, ["b"])
+    assert (anew.again, anew.starts) == (("b", "c", "d", "c2", "e"), (Start("b", 0, None),))
+    with pytest.raises(InvalidInputError, match="c2 was skipped: run b again"):
+        plan_restart(graph, {"a", "b", "d", "e"}, ["c2"])
+
+
+def test_a_route_that_no_part_has_followed_chooses_again() -> None:
+    graph = describe(route(b, {"x": c, "y": d}), e)
+    assert plan_restart(graph, {"b"}, ["e"]).starts == (Start("b", 0, None),)
+
+
+def test_a_join_behind_routes_waits_for_one_arrival_of_each_member() -> None:
+    graph = describe(a, group(route(b, {"x": c, "y": d}), some.named("m")), e)
+    assert plan_restart(graph, {"a", "b", "c", "m", "e"}, ["b"]).joins == (JoinLeft("e", 0, 1),)
+    assert plan_restart(graph, {"a", "b", "c", "m", "e"}, ["a"]).joins == (JoinLeft("e", 0, 2),)
+
+
+def test_what_an_optional_chain_left_out_is_not_missed() -> None:
+    graph = describe(a, chain(b, c, optional=True), d, e)
+    assert plan_restart(graph, {"a", "b", "d", "e"}, ["e"]).again == ("e",)

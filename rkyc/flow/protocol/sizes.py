@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from rkyc.flow.graph import Graph, chain, chord, compile_graph
+from rkyc.flow.compile import compile_graph
+from rkyc.flow.graph import Graph, chain, chord
 from rkyc.flow.protocol.actions import LISTENER
 from rkyc.flow.protocol.checker import Checker, Size, Walk
 from rkyc.flow.protocol.rules import Rules

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from rkyc.flow.outcome import Advance, Arrive, Fail, Finish, Fork, Retry
+from rkyc.flow.outcome import Advance, Arrive, Fail, Finish, Fork, Retry, Spread
 from rkyc.store.pool import Connection, count_written, fetch, fetch_value
 from rkyc.store.statements import load
 
@@ -51,7 +51,7 @@ async def finish_tasks(conn: Connection, rows: Sequence[Finish], *, worker_id: i
     )
 
 
-def _done_columns(rows: Sequence[Advance | Finish]) -> dict[str, list[Any]]:
+def _done_columns(rows: Sequence[Advance | Finish | Arrive]) -> dict[str, list[Any]]:
     claims = [row.claim for row in rows]
     done = [row.done for row in rows]
     return {
@@ -108,6 +108,11 @@ async def lock_lease(conn: Connection, *, job_id: int, branch: int, fence: int) 
 async def bound_transaction(conn: Connection, limit_ms: int) -> None:
     """Let Postgres end the transaction when one statement or one pause in it takes longer."""
     await fetch(conn, _SQL["bound_transaction"], limit_ms=str(limit_ms))
+
+
+async def avoid_scans(conn: Connection) -> None:
+    """Keep the rest of the transaction to indexes, as queue connections always do."""
+    await fetch(conn, _SQL["avoid_scans"])
 
 
 async def lock_branching(conn: Connection, job_id: int, events: int) -> int:
@@ -194,18 +199,37 @@ async def fork_task(conn: Connection, row: Fork, *, seq: int, worker_id: int, no
     return bool(written)
 
 
-async def arrive_task(
-    conn: Connection, row: Arrive, *, seq: int, worker_id: int, now: datetime
-) -> int | None:
-    """Write the checkpoint and count the branch in; return how many are still missing, None when fenced."""
+async def advance_branches(
+    conn: Connection, rows: Sequence[Advance], *, worker_id: int, now: datetime
+) -> dict[Key, int]:
+    """Write checkpoints of tasks beside which others of their job run; return the number of each (job, branch) that held."""
+    written = await fetch(
+        conn,
+        _SQL["advance_branches"],
+        **_done_columns(rows),
+        next_steps=[row.next_step for row in rows],
+        worker_id=worker_id,
+        now=now,
+    )
+    return {(row["job_id"], row["branch"]): row["seq"] for row in written}
+
+
+async def arrive_tasks(
+    conn: Connection, rows: Sequence[Arrive], *, worker_id: int, now: datetime
+) -> set[Key]:
+    """Write the last checkpoints of branches and count them in at their joins; return those (job, branch) that held."""
+    columns = _done_columns(rows) | {"branches": [row.claim.branch for row in rows]}
     written = await fetch(
         conn,
         _SQL["arrive_tasks"],
-        **_done_values(row, seq, worker_id, now),
-        join_step=row.join_step,
-        join_lane=row.join_lane,
+        **columns,
+        join_steps=[row.join_step for row in rows],
+        join_lanes=[row.join_lane for row in rows],
+        maps=[row.map for row in rows],
+        worker_id=worker_id,
+        now=now,
     )
-    return int(written[0]["remaining"]) if written else None
+    return set(map(tuple, written))
 
 
 def _done_values(
@@ -229,7 +253,7 @@ def _done_values(
     }
 
 
-async def find_checkpoints(conn: Connection, rows: Sequence[Advance | Fork | Arrive]) -> set[int]:
+async def find_checkpoints(conn: Connection, rows: Sequence[Advance | Fork | Spread | Arrive]) -> set[int]:
     """Return the positions of those whose checkpoint stands: their commit landed."""
     found = await fetch(
         conn,

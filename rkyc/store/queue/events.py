@@ -22,7 +22,7 @@ async def read_plan(conn: Connection, uuid: UUID) -> Record | None:
 async def read_events(conn: Connection, job_id: int, *, since: int, limit: int) -> list[Record]:
     """Return the rows from a number on, that number included; 0 for all.
 
-    (seq, kind, type, step, at, attempt, degraded, data, result); `kind` is created, checkpoint, event,
+    (seq, kind, type, step, at, attempt, degraded, data, result, next_step, branch, items); `kind` is created, checkpoint, event,
     history (`type` is the state), started or stream; data and result are JSON text.
     """
     return await fetch(conn, _SQL["read_events"], job_id=job_id, since=since, limit=limit)

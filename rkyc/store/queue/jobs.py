@@ -98,7 +98,7 @@ async def read_job(conn: Connection, uuid: UUID) -> Record | None:
 
 
 async def read_steps(conn: Connection, uuid: UUID) -> list[Record]:
-    """Return the job's rows of `step_status`, in the graph's order, with the providers used."""
+    """Return the job's rows of `step_status`, in the graph's order and that of a map's items, with the providers used."""
     return await fetch(conn, _SQL["read_steps"], uuid=uuid)
 
 

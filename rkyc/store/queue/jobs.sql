@@ -80,10 +80,11 @@ FROM rkyc.job_status s JOIN rkyc.job j ON j.uuid = s.job_id LEFT JOIN rkyc.histo
 WHERE s.job_id = :uuid;
 
 -- name: read_steps
-SELECT s.step, s.status, s.degraded, s.attempt, s.ms, s.error_code, s.queued_at, s.started_at, s.finished_at, s.worker,
+SELECT s.step, s.item_key, s.item, s.status, s.wait_reason, s.degraded, s.attempt, s.ms, s.error_code, s.queued_at, s.started_at, s.finished_at,
+  s.worker,
   (SELECT string_agg(DISTINCT u.provider, ', ') FROM rkyc.journal u JOIN rkyc.job j ON j.id = u.job_id WHERE j.uuid = :uuid AND u.step = s.step)
     AS provider
-FROM rkyc.step_status s WHERE s.job_id = :uuid ORDER BY s.index;
+FROM rkyc.step_status s WHERE s.job_id = :uuid ORDER BY s.index, s.item;
 
 -- name: read_outputs
 -- OFFSET 0: a plan that was made while the tables were small would join all of them.
@@ -171,10 +172,16 @@ WITH gone AS (
   UPDATE rkyc.child c SET state = NULL, ended_at = NULL FROM gone g WHERE c.child_id = g.job_id
 ), counted AS (
   UPDATE rkyc.branching b SET events = greatest(b.events, g.seq) FROM gone g WHERE b.job_id = g.job_id
+), held AS (
+  -- Items of a map that waited for one before them go on waiting.
+  INSERT INTO rkyc.waiting (kind, wake_key, lane, job_id, branch, step, events, started_at, since)
+  SELECT 'map', g.job_id || ':' || (t.value ->> 'step'), t.value ->> 'lane', g.job_id, (t.value ->> 'branch')::int, t.value ->> 'step', g.seq,
+    g.started_at, clock_timestamp()
+  FROM gone g CROSS JOIN LATERAL jsonb_array_elements(g.open_tasks) t WHERE t.value -> 'held' = 'true'
 )
 INSERT INTO rkyc.ready (lane, job_id, branch, step, events, started_at)
 SELECT t.value ->> 'lane', g.job_id, (t.value ->> 'branch')::int, t.value ->> 'step', g.seq, g.started_at
-FROM gone g CROSS JOIN LATERAL jsonb_array_elements(g.open_tasks) t
+FROM gone g CROSS JOIN LATERAL jsonb_array_elements(g.open_tasks) t WHERE t.value -> 'held' IS DISTINCT FROM 'true'
 RETURNING lane;
 
 -- name: notify

@@ -80,6 +80,8 @@ async def fork_job(conn: Connection, new: NewFork, plan: Restart) -> tuple[int, 
         kept_branches=[kept.branch for kept in plan.kept],
         kept_nexts=[kept.next_step for kept in plan.kept],
         kept_outputs=[new.edited.get(kept.step) for kept in plan.kept],
+        item_steps=[item.step for item in plan.items],
+        item_maps=[item.map for item in plan.items],
         **_plan_columns(plan),
     )
     assert row is not None
@@ -88,7 +90,8 @@ async def fork_job(conn: Connection, new: NewFork, plan: Restart) -> tuple[int, 
 
 async def restart_job(conn: Connection, job_id: int, plan: Restart, *, from_step: str) -> list[str]:
     """Start an ended job again by a plan; return the lanes to wake, none when it has not ended."""
-    rows = await fetch(conn, _SQL["restart_job"], job_id=job_id, from_step=from_step, **_plan_columns(plan))
+    columns = _plan_columns(plan) | {"kept_steps": [*plan.kept_names]}
+    rows = await fetch(conn, _SQL["restart_job"], job_id=job_id, from_step=from_step, **columns)
     return sorted({row["lane"] for row in rows})
 
 

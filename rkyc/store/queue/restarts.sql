@@ -67,6 +67,23 @@ WITH source AS (
     coalesce(k.edited::jsonb, k.output), k.degraded, k.warnings, k.metadata, k.started_at, k.finished_at
   FROM kept k CROSS JOIN new_job n
   RETURNING step
+), items AS MATERIALIZED (
+  SELECT c.*, k.map * 131072 + c.branch % 131072 AS new_branch,
+    cardinality(:kept_steps::text[]) + (row_number() OVER (ORDER BY c.seq))::int AS number
+  FROM unnest(:item_steps::text[], :item_maps::int[]) AS k(step, map) CROSS JOIN LATERAL (
+    SELECT * FROM rkyc.checkpoint c WHERE c.job_id = :source_id AND c.branch >= 131072 AND c.step = k.step OFFSET 0
+  ) c
+), copied_items AS (
+  INSERT INTO rkyc.checkpoint (job_id, seq, branch, step, next_step, attempt, fence, worker_id, output, degraded, warnings, metadata,
+                               started_at, finished_at)
+  SELECT n.id, i.number, i.new_branch, i.step, i.next_step, i.attempt, i.fence, i.worker_id, i.output, i.degraded, i.warnings, i.metadata,
+    i.started_at, i.finished_at
+  FROM items i CROSS JOIN new_job n
+), elements AS (
+  INSERT INTO rkyc.map_item (job_id, branch, key, input)
+  SELECT n.id, i.new_branch, m.key, m.input
+  FROM (SELECT DISTINCT branch, new_branch FROM items) i CROSS JOIN new_job n
+  CROSS JOIN LATERAL (SELECT * FROM rkyc.map_item m WHERE m.job_id = :source_id AND m.branch = i.branch OFFSET 0) m
 ), linked AS (
   INSERT INTO rkyc.lineage (job_id, source_id, kind, at) SELECT n.id, :source_id, :kind, clock_timestamp() FROM new_job n
 ), held AS (
@@ -74,14 +91,14 @@ WITH source AS (
   INSERT INTO rkyc.blob_ref (job_id, sha256)
   SELECT n.id, b.sha256 FROM new_job n JOIN rkyc.blob_ref b ON b.job_id = :source_id
 ), branching AS (
-  INSERT INTO rkyc.branching (job_id, events) SELECT n.id, cardinality(:kept_steps::text[]) FROM new_job n WHERE :is_forked::boolean
+  INSERT INTO rkyc.branching (job_id, events) SELECT n.id, cardinality(:kept_steps::text[]) + (SELECT count(*)::int FROM items) FROM new_job n WHERE :is_forked::boolean
 ), joins AS (
   INSERT INTO rkyc.join_point (job_id, step, branch, remaining)
   SELECT n.id, p.step, p.branch, p.remaining
   FROM new_job n CROSS JOIN unnest(:join_steps::text[], :join_branches::int[], :join_remainings::int[]) AS p(step, branch, remaining)
 ), begun AS (
   INSERT INTO rkyc.ready (lane, job_id, branch, step, events)
-  SELECT coalesce(s.lane, n.lane), n.id, s.branch, s.step, cardinality(:kept_steps::text[])
+  SELECT coalesce(s.lane, n.lane), n.id, s.branch, s.step, cardinality(:kept_steps::text[]) + (SELECT count(*)::int FROM items)
   FROM new_job n CROSS JOIN unnest(:start_steps::text[], :start_branches::int[], :start_lanes::text[]) AS s(step, branch, lane)
   RETURNING lane
 )

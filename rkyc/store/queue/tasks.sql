@@ -22,7 +22,7 @@ SELECT pg_snapshot_xmin(s.s)::text::bigint AS xmin,
   t.job_id, t.branch, t.seq AS fence, t.lane, t.step, t.events, t.error_attempts, t.crash_attempts, t.alone_crashes,
   date_part('epoch', coalesce(t.step_started_at, :now)) AS step_started_at,
   j.uuid, j.pipeline, j.version, j.input, j.deadline_at,
-  CASE WHEN t.events > 0 THEN rkyc.outputs_of(t.job_id) END AS outputs, t.started_at IS NULL AS is_fresh,
+  CASE WHEN t.events > 0 THEN rkyc.outputs_of(t.job_id, t.branch) END AS outputs, t.started_at IS NULL AS is_fresh,
   j.lane AS job_lane, j.traits
 FROM pg_current_snapshot() s(s) LEFT JOIN taken t ON true
 LEFT JOIN LATERAL (SELECT * FROM rkyc.job j WHERE j.id = t.job_id OFFSET 0) j ON true
@@ -45,7 +45,7 @@ WITH picked AS MATERIALIZED (
 )
 SELECT t.job_id, t.branch, t.seq AS fence, t.lane, t.step, t.events, t.error_attempts, t.crash_attempts, t.alone_crashes,
   date_part('epoch', coalesce(t.step_started_at, :now)) AS step_started_at,
-  j.uuid, j.pipeline, j.version, j.input, j.deadline_at, rkyc.outputs_of(t.job_id) AS outputs, t.started_at IS NULL AS is_fresh,
+  j.uuid, j.pipeline, j.version, j.input, j.deadline_at, rkyc.outputs_of(t.job_id, t.branch) AS outputs, t.started_at IS NULL AS is_fresh,
   j.lane AS job_lane, j.traits
 FROM taken t CROSS JOIN LATERAL (SELECT * FROM rkyc.job j WHERE j.id = t.job_id OFFSET 0) j;
 
@@ -65,7 +65,7 @@ WITH picked AS MATERIALIZED (
 )
 SELECT t.job_id, t.branch, t.seq AS fence, t.lane, t.step, t.events, t.error_attempts, t.crash_attempts, t.alone_crashes,
   date_part('epoch', coalesce(t.step_started_at, :now)) AS step_started_at,
-  j.uuid, j.pipeline, j.version, j.input, j.deadline_at, rkyc.outputs_of(t.job_id) AS outputs, t.started_at IS NULL AS is_fresh,
+  j.uuid, j.pipeline, j.version, j.input, j.deadline_at, rkyc.outputs_of(t.job_id, t.branch) AS outputs, t.started_at IS NULL AS is_fresh,
   j.lane AS job_lane, j.traits
 FROM taken t CROSS JOIN LATERAL (SELECT * FROM rkyc.job j WHERE j.id = t.job_id OFFSET 0) j;
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from rkyc.flow.job import Claim
 from rkyc.store.pool import Connection, Pool
 from rkyc.store.queue import commits, journal, tasks, waits
-from tests.support.engine import announce
+from tests.support.engine import announce, query, wait_for
 from tests.support.moves import (
     NOW,
     add_job,
@@ -59,7 +60,7 @@ async def write_fork(conn: Connection, held: Claim) -> Any:
 
 
 async def write_arrive(conn: Connection, held: Claim) -> Any:
-    return await commits.arrive_task(conn, arrive(held), seq=1, worker_id=1, now=NOW)
+    return await commits.arrive_tasks(conn, [arrive(held)], worker_id=1, now=NOW)
 
 
 async def write_answer(conn: Connection, held: Claim) -> Any:
@@ -174,9 +175,9 @@ async def test_the_last_branch_to_arrive_starts_the_join(pool: Pool) -> None:
         held = await hold_task(conn)
         assert await commits.fork_task(conn, fork(held), seq=1, worker_id=1, now=NOW)
         first, second = await claim(conn, held.fence, slots=2)
-        assert await commits.arrive_task(conn, arrive(first), seq=2, worker_id=1, now=NOW) == 1
+        assert await commits.arrive_tasks(conn, [arrive(first)], worker_id=1, now=NOW)
         assert not await claim(conn, 1)
-        assert await commits.arrive_task(conn, arrive(second), seq=3, worker_id=1, now=NOW) == 0
+        assert await commits.arrive_tasks(conn, [arrive(second)], worker_id=1, now=NOW)
         (join,) = await claim(conn, 1)
         assert (join.step, join.branch) == ("gather", 0)
 
@@ -209,3 +210,28 @@ async def test_a_job_ends_only_once(pool: Pool) -> None:
                 "INSERT INTO rkyc.history (job_id, state, seq, finished_at) VALUES ($1, 'completed', 1, now())",
                 held.job_id,
             )
+
+
+async def test_arrivals_of_one_statement_count_each_and_start_the_join_once(pool: Pool) -> None:
+    """Also those of two transactions that meet at the join: who comes second waits, and counts what the first left."""
+    await announce(pool, *registry)
+    async with pool.connection() as conn, pool.connection() as other:
+        held = await hold_task(conn)
+        assert await commits.fork_task(conn, fork(held), seq=1, worker_id=1, now=NOW)
+        first, second = await claim(conn, held.fence, slots=2)
+        transaction = conn.transaction()
+        await transaction.start()
+        assert await commits.arrive_tasks(conn, [arrive(first)], worker_id=1, now=NOW)
+        coming = asyncio.create_task(commits.arrive_tasks(other, [arrive(second)], worker_id=1, now=NOW))
+        await wait_for(lambda: is_blocked(pool))
+        await transaction.commit()
+        assert await coming == {(second.job_id, second.branch)}
+        (join,) = await claim(conn, 1)
+        assert (join.step, join.branch) == ("gather", 0)
+        rows = await conn.fetch("SELECT seq, next_step FROM rkyc.checkpoint ORDER BY seq")
+        assert [row["next_step"] for row in rows] == [None, None, "gather"]
+
+
+async def is_blocked(pool: Pool) -> bool:
+    rows = await query(pool, "SELECT 1 FROM pg_locks WHERE NOT granted")
+    return bool(rows)

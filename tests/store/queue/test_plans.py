@@ -41,8 +41,9 @@ FOR_PEOPLE = {name for name in STATEMENTS if name.startswith("list_")} - {"list_
 HOT = [statement for name, statement in STATEMENTS.items() if name not in FOR_PEOPLE]
 # What somebody asks about one job: never sent on a dedicated connection.
 READS = {"read_end", "read_job", "read_plan", "read_steps"}
-# Never sent on any other; planned for a small table, they would sort it.
+# Sent only where scans are switched off; planned for a small table, they would sort or scan it.
 CLAIMS = {
+    "arrive_tasks",
     "claim_tasks",
     "claim_parked_tasks",
     "claim_suspect",
