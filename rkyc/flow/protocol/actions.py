@@ -16,6 +16,7 @@ from rkyc.flow.protocol.state import (
     Belief,
     End,
     Job,
+    Join,
     Message,
     Phase,
     Table,
@@ -23,6 +24,7 @@ from rkyc.flow.protocol.state import (
     Verdict,
 )
 from rkyc.flow.protocol.writes import ALONE_CRASHES_MAX, SUSPECT_CRASHES, Answer, progress
+from rkyc.flow.restart import Restart, plan_restart
 
 KNOWN = Rules()
 # The function of a step that waits for a signal.
@@ -73,10 +75,12 @@ def _lease(job: Job, task: Task, worker: int, *, hears: bool, is_alone: bool, ru
 def verdicts(graph: Graph, job: Job, belief: Belief) -> Iterator[tuple[str, Verdict]]:
     """Yield (what the body did, what follows) for all that may come of a body."""
     place = graph.places[belief.step]
+    success = follow(place)
+    failure = success if place.step.optional else Verdict.FAIL
     task = job.lease(belief.branch, belief.fence)
     now = progress(graph, job, task) if task is not None else None
     if now is not None and now.alone >= ALONE_CRASHES_MAX:
-        yield "refuses poison", Verdict.FAIL
+        yield "refuses poison", failure
     elif now is not None and now.crashes >= SUSPECT_CRASHES and not belief.is_alone:
         yield "sets a suspect aside", Verdict.PARK
     elif task is not None and belief.is_alone and task.step != belief.step:
@@ -84,10 +88,8 @@ def verdicts(graph: Graph, job: Job, belief: Belief) -> Iterator[tuple[str, Verd
     elif needs_signal(graph, job, belief):
         yield "finds no signal", Verdict.WAIT
     else:
-        success = follow(place)
         yield "succeeds", success
         may_retry = now is None or now.errors + 1 < place.step.retry.max_attempts
-        failure = success if place.step.optional else Verdict.FAIL
         yield "fails", Verdict.RETRY if may_retry else failure
         yield "fails for good", failure
         yield "is drained", Verdict.RELEASE
@@ -294,9 +296,81 @@ def cancel(graph: Graph, job: Job) -> Job | None:
     return job._replace(tasks=(), end=End("cancelled", fence, left))
 
 
+def pause(graph: Graph, job: Job) -> Job | None:
+    """A person holds a job back at its last checkpoints; what ran stops, uncharged."""
+    if job.end is not None:
+        return None
+    return job._replace(tasks=tuple(sorted(_hold(graph, job, task) for task in job.tasks)))
+
+
+def _hold(graph: Graph, job: Job, task: Task) -> Task:
+    if task.reason == "paused":
+        return task
+    now = progress(graph, job, task)
+    return Task(
+        task.branch,
+        Table.WAITING,
+        now.step,
+        now.errors,
+        now.crashes,
+        now.alone,
+        reason="paused",
+        later=task.reason if task.table is Table.SCHEDULED else "",
+        deaths=task.deaths - (task.table is Table.RUNNING and task.holder == NOBODY),
+    )
+
+
+def resume(job: Job) -> Job | None:
+    """A person lets a paused job go on: each task where it was, or not before its time."""
+    if all(task.reason != "paused" for task in job.tasks):
+        return None
+    tasks = (
+        task._replace(table=Table.SCHEDULED if task.later else Table.READY, reason=task.later, later="")
+        if task.reason == "paused"
+        else task
+        for task in job.tasks
+    )
+    return job._replace(tasks=tuple(sorted(tasks)))
+
+
 def revive(job: Job) -> Job | None:
     """A person starts a failed or cancelled job again, at the steps that were left, with a clean record."""
     if job.end is None or job.end.state == "completed":
         return None
     tasks = tuple(sorted(Task(branch, Table.READY, step) for branch, step in job.end.left))
     return job._replace(tasks=tasks, end=None, revivals=job.revivals + 1)
+
+
+def restart(graph: Graph, job: Job, step: str) -> Job | None:
+    """A person starts an ended job again from a step on: that one and all after it no longer count."""
+    if job.end is None:
+        return None
+    plan = plan_restart(graph.describe(), {one.step for one in job.done}, [step])
+    kept = {one.step for one in plan.kept}
+    joins = {one.step: one for one in job.joins} | {
+        one.step: Join(one.step, one.remaining) for one in plan.joins
+    }
+    return job._replace(
+        tasks=_begin(plan),
+        done=tuple(one for one in job.done if one.step in kept),
+        joins=tuple(sorted(joins.values())),
+        end=None,
+        taken=tuple(one for one in job.taken if one in kept),
+        revivals=job.revivals + 1,
+    )
+
+
+def fork(graph: Graph, source: Job, step: str) -> Job:
+    """A person makes a new job that keeps what was done before a step, and runs that one and all after it."""
+    plan = plan_restart(graph.describe(), {one.step for one in source.done}, [step])
+    kept = {one.step for one in plan.kept}
+    return Job(
+        tasks=_begin(plan),
+        done=tuple(one for one in source.done if one.step in kept),
+        joins=tuple(sorted(Join(one.step, one.remaining) for one in plan.joins)),
+        last_fence=source.last_fence,
+    )
+
+
+def _begin(plan: Restart) -> tuple[Task, ...]:
+    return tuple(sorted(Task(one.branch, Table.READY, one.step) for one in plan.starts))

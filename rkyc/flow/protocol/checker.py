@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeAlias
 from rkyc.flow.graph import Graph
 from rkyc.flow.protocol import actions
 from rkyc.flow.protocol.invariants import find_violation
-from rkyc.flow.protocol.moves import moves_of
+from rkyc.flow.protocol.moves import Outside, moves_of
 from rkyc.flow.protocol.rules import Rules
 from rkyc.flow.protocol.state import Job, normalise
 
@@ -33,7 +33,8 @@ class Size:
 
     `faults` bounds how often something comes from outside in one history: a death, a freeze, a lost answer, a
     drain, a person; None: any number of times. `revivals`: how often a person may start an ended job again;
-    `signals`: how many may be sent to a job.
+    `restarts`: that it may be from any step, completed or not. `signals`: how many may be sent to a job;
+    `pauses`: that it may be paused and resumed.
     """
 
     graphs: tuple[Graph, ...]
@@ -41,6 +42,8 @@ class Size:
     faults: int | None = 2
     revivals: int = 1
     signals: int = 0
+    restarts: bool = False
+    pauses: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class Checker:
     def __init__(self, size: Size, rules: Rules | None = None, *, is_symmetric: bool = True) -> None:
         self._size = size
         self._rules = rules or Rules()
+        self._outside = Outside(size.revivals, size.signals, size.restarts, size.pauses)
         everyone = range(size.workers)
         self._orders = list(permutations(everyone)) if is_symmetric else [tuple(everyone)]
         self._is_symmetric = is_symmetric
@@ -182,14 +186,7 @@ class Checker:
                     1 << move.idle if move.idle >= 0 else 0,
                     1 << move.not_alone if move.not_alone >= 0 else 0,
                 )
-                for move in moves_of(
-                    self._size.graphs[kind],
-                    self._rules,
-                    job,
-                    awake,
-                    revivals=self._size.revivals,
-                    signals=self._size.signals,
-                )
+                for move in moves_of(self._size.graphs[kind], self._rules, job, awake, self._outside)
             )
         return known
 
@@ -207,7 +204,7 @@ class Checker:
         """Return the number of a part; a new one is checked."""
         job = normalise(
             job,
-            forgets=job.revivals >= self._size.revivals or _is_completed(job),
+            forgets=job.revivals >= self._size.revivals or (_is_completed(job) and not self._size.restarts),
             drops_stale=self._rules.is_fenced,
         )
         known = self._numbers.get((kind, job))
@@ -324,8 +321,11 @@ def _rename(job: Job, order: Sequence[int]) -> Job:
 
 
 def _is_at_rest(job: Job) -> bool:
-    """Return whether a job has ended, or waits for a signal that nobody has sent."""
-    return job.end is not None or (not job.untaken and any(task.reason == "signal" for task in job.tasks))
+    """Return whether a job has ended, is paused, or waits for a signal that nobody has sent."""
+    if job.end is not None:
+        return True
+    reasons = {task.reason for task in job.tasks}
+    return "paused" in reasons or ("signal" in reasons and not job.untaken)
 
 
 def _is_completed(job: Job) -> bool:

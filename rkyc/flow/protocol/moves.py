@@ -26,8 +26,20 @@ class Move(NamedTuple):
     not_alone: int = NOBODY
 
 
+class Outside(NamedTuple):
+    """How often, per job, a person may start it again, from any step (`restarts`) or not; and signals may come.
+
+    `pauses`: a person may pause and resume it.
+    """
+
+    revivals: int = 1
+    signals: int = 0
+    restarts: bool = False
+    pauses: bool = False
+
+
 def moves_of(
-    graph: Graph, rules: Rules, job: Job, awake: tuple[int, ...], *, revivals: int, signals: int
+    graph: Graph, rules: Rules, job: Job, awake: tuple[int, ...], outside: Outside
 ) -> Iterator[Move]:
     """Yield what may happen to a job by the workers that are awake, the store, and people."""
     yield from _claims(graph, rules, job, awake)
@@ -43,9 +55,9 @@ def moves_of(
             yield Move(f"{task.step} is due", promoted)
     if awake:
         yield from _reclaims(graph, rules, job, awake)
-    if job.given < signals and (given := actions.give_signal(job)):
+    if job.given < outside.signals and (given := actions.give_signal(job)):
         yield Move("a signal is sent", given, is_outside=True)
-    yield from _of_people(graph, rules, job, revivals)
+    yield from _of_people(graph, rules, job, outside)
 
 
 def _claims(graph: Graph, rules: Rules, job: Job, awake: tuple[int, ...]) -> Iterator[Move]:
@@ -191,7 +203,7 @@ def _reclaims(graph: Graph, rules: Rules, job: Job, awake: tuple[int, ...]) -> I
         yield Move(f"the reclaim of {step} is written", taken)
 
 
-def _of_people(graph: Graph, rules: Rules, job: Job, revivals: int) -> Iterator[Move]:
+def _of_people(graph: Graph, rules: Rules, job: Job, outside: Outside) -> Iterator[Move]:
     if rules.cancel_looks_again:
         if cancelled := actions.cancel(graph, job):
             yield Move("a person cancels the job", cancelled, is_outside=True)
@@ -207,5 +219,14 @@ def _of_people(graph: Graph, rules: Rules, job: Job, revivals: int) -> Iterator[
             kept = tuple(task for task in job.tasks if (task.branch, str(task.table)) not in seen)
             ended = job._replace(tasks=kept, views=(), end=End("cancelled"))
             yield Move("the cancel is written", ended)
-    if job.revivals < revivals and (revived := actions.revive(job)):
+    if outside.pauses and (paused := actions.pause(graph, job)) and paused != job:
+        yield Move("a person pauses the job", paused, is_outside=True)
+    if resumed := actions.resume(job):
+        yield Move("a person resumes the job", resumed, is_outside=True)
+    if job.revivals >= outside.revivals:
+        return
+    if revived := actions.revive(job):
         yield Move("a person starts the job again", revived, is_outside=True)
+    for step in graph.places if outside.restarts else ():
+        if restarted := actions.restart(graph, job, step):
+            yield Move(f"a person starts the job again from {step}", restarted, is_outside=True)

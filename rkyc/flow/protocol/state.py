@@ -66,6 +66,8 @@ class Task(NamedTuple):
     holder: int = NOBODY
     is_alone: bool = False
     reason: str = ""
+    # A paused task that was scheduled: why; there it goes back to.
+    later: str = ""
     # How often a process really died, or froze, under it since the last checkpoint; what `crashes` must say.
     deaths: int = 0
 

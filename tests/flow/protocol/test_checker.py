@@ -18,8 +18,9 @@ from rkyc.flow.protocol.sizes import CHAIN, CHORD, WAITER, find_out
 SIZES = {
     "two chains of three steps, two faults": Size((CHAIN, CHAIN), workers=3, faults=2),
     "two chords of three steps, one fault": Size((CHORD, CHORD), workers=3, faults=1),
-    "one chord, two faults": Size((CHORD,), workers=3, faults=2),
+    "one chord, started again from any step": Size((CHORD,), workers=3, faults=2, restarts=True),
     "a chain that waits for a signal, beside another, one fault": Size((WAITER, CHAIN), faults=1, signals=1),
+    "a chain that is paused and resumed": Size((CHAIN,), workers=3, faults=3, pauses=True),
     "a chain that waits for two signals, three faults": Size((WAITER,), faults=3, signals=2),
 }
 # What each broken variant does, as the invariant says it.

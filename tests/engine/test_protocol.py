@@ -1,0 +1,13 @@
+"""The real engine beside the protocol's model: random graphs, outcomes, deaths, cancels, signals, lost answers."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.protocol_run import run_side_by_side
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def test_engine_and_model_agree_whatever_happens(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_side_by_side(dsn, monkeypatch, examples=500, steps=20)
