@@ -209,6 +209,20 @@ async def test_a_child_that_a_person_starts_again_counts_for_a_parent_that_is_st
     assert await child_ids(pool) == [child]
 
 
+async def test_a_step_that_a_person_begins_again_starts_children_of_its_own(
+    dsn: str, pool: Pool, tmp_path: Path
+) -> None:
+    client = Client(pool=pool)
+    async with serve(dsn, registry=registry):
+        parent = await client.enqueue("leading", leading(tmp_path, "all", 2))
+        await client.result(parent, 30)
+        before = await child_ids(pool)
+        await client.retry_from(parent, "lead")
+        assert len((await client.result(parent, 30))["results"]) == 2
+    assert not set(before) & set(await child_ids(pool))
+    assert await states(pool, "working") == ["completed"] * 4
+
+
 @pytest.mark.parametrize(
     ("told", "code"),
     [

@@ -72,6 +72,10 @@ INSERT INTO rkyc.child (parent_id, step, branch, name, child_id, child_uuid, on_
   FROM generate_series(381, 384) n JOIN rkyc.job j ON j.id = $base + n;
 INSERT INTO rkyc.orphaned SELECT $base + n, now() FROM generate_series(501, 505) n;
 INSERT INTO rkyc.waiting (kind, wake_key, lane, job_id, step, since) SELECT 'child', '*', 'default', $base + 385, 's0', now();
+INSERT INTO rkyc.pause (kind, name, paused_by, since, resumed_at)
+  VALUES ('lane', 'high', 'kim', now(), NULL), ('pipeline', 'noop', 'kim', now(), now() - interval '1 day');
+INSERT INTO rkyc.waiting (kind, wake_key, lane, job_id, step, since)
+  SELECT 'paused', 'job:' || j.uuid, 'default', j.id, 's0', now() FROM rkyc.job j WHERE j.id = $base + 387;
 INSERT INTO rkyc.topic VALUES ('rates');
 INSERT INTO rkyc.published (topic, payload, at) SELECT 'rates', '{"usd": 1}', now() FROM generate_series(1, 5) n;
 INSERT INTO rkyc.waiting (kind, wake_key, lane, job_id, branch, step, since)

@@ -129,6 +129,13 @@ WITH gone AS (
   -- What was paid stays on the bill; under another name no attempt remembers it.
   UPDATE rkyc.journal u SET name = left(u.name, 200) || '~before:' || (SELECT g.seq FROM gone g)
   WHERE u.job_id = :job_id AND EXISTS (SELECT FROM gone) AND u.step <> ALL (:kept_steps::text[]) AND u.name !~ '~before:[0-9]+$'
+), detached AS (
+  -- Its steps start children of their own again; those that still run are nobody's any more.
+  DELETE FROM rkyc.child c WHERE c.parent_id = :job_id AND EXISTS (SELECT FROM gone) AND c.step <> ALL (:kept_steps::text[])
+), adopted AS (
+  DELETE FROM rkyc.orphaned o WHERE o.parent_id = :job_id AND EXISTS (SELECT FROM gone)
+), reopened AS (
+  UPDATE rkyc.child c SET state = NULL, ended_at = NULL WHERE c.child_id = :job_id AND EXISTS (SELECT FROM gone)
 ), buried AS (
   UPDATE rkyc.dead_letter SET state = 'requeued', archive_queue = NULL WHERE job_id = :job_id AND EXISTS (SELECT FROM gone)
 ), counted AS (

@@ -70,9 +70,10 @@ OF_LENT = [statement for statement in HOT if statement.name not in CLAIMS]
 # `running` holds what runs now: at most the slots of all workers. An index by worker would cost every claim;
 # these are asked once per beat, per watch, per death.
 MAY_SCAN = {
-    "beat": {"running"},
+    "beat": {"running", "pause"},
     "drop_streams": {"stream"},
     "find_running_of_others": {"running"},
+    "forget_pauses": {"pause"},
     "find_stale_tasks": {"ready_mark"},
     "list_held_tasks": {"running"},
     "list_schedules": {"schedule"},
