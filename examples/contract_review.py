@@ -1,11 +1,11 @@
-"""A pipeline of one's own, in one file: split a contract, look at its clauses in two ways at once, report.
+"""A pipeline of one's own, in one file: split a contract, look at its clauses in two ways at once, wait, report.
 
     rkyc serve --app examples/contract_review.py:registry
     rkyc submit contract-review --wait --input '{"title": "Lease", "text": "Rent is due monthly. …"}'
 
 The dates are found by a rule. The summary is a language model's: its answer is remembered as soon as it is
 there, so that no retry and no crash pays for it twice; without a model the report comes without a summary, and
-the job says that it is partial. `tests/examples/test_contract_review.py` tests all of it with the test kit.
+the job says that it is partial. A contract may cool off for days first: the job sleeps, without a slot. `tests/examples/test_contract_review.py` tests all of it with the test kit.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class Contract(pydantic.BaseModel):
 
     title: str
     text: str
+    cool_off_days: float = 0
 
 
 class Clauses(pydantic.BaseModel):
@@ -66,7 +67,8 @@ async def summarise(ctx: StepContext, input: Clauses) -> str:
 
 
 @step
-async def report(ctx: StepContext, input: dict[str, Any], split: Clauses) -> dict[str, Any]:
+async def report(ctx: StepContext, input: dict[str, Any], split: Clauses, job: Contract) -> dict[str, Any]:
+    await ctx.sleep(job.cool_off_days * 86_400)
     return {
         "title": split.title,
         "clauses": len(split.clauses),

@@ -112,7 +112,10 @@ class Executor:
         )
         self._on_scheduled = on_scheduled
         self.batches = Batches(
-            committer=committer, surroundings=self._surroundings, take_place=self._take_place
+            clock=clock,
+            surroundings=self._surroundings,
+            take_place=self._take_place,
+            is_hurried=lambda: self.is_draining,
         )
         self.pulses = Pulses(pool=pool, clock=clock)
 

@@ -68,6 +68,39 @@ class BlockingStepContext(Protocol):
     def log(self) -> StepLog: ...
     def use(self, kind: type[T]) -> T: ...
     def call(self, name: str, fn: Callable[[], T], *, returns: type[T] | None = None) -> T: ...
+    def sleep(
+        self, seconds: float | None = None, *, until: datetime | None = None, name: str = ""
+    ) -> None: ...
+    def wait_signal(
+        self,
+        name: str,
+        *,
+        timeout_s: float | None = None,
+        default: Any = REFUSE,
+        returns: type[Any] | None = None,
+    ) -> Any: ...
+    def wait_event(
+        self,
+        topic: str,
+        match: dict[str, Any] | None = None,
+        *,
+        timeout_s: float | None = None,
+        default: Any = REFUSE,
+        returns: type[Any] | None = None,
+        look_back_s: float = 0.0,
+    ) -> Any: ...
+    def spawn(
+        self,
+        pipeline: str,
+        input: Any,
+        *,
+        key: str | None = None,
+        wait: bool = True,
+        on_parent_end: Literal["cancel", "leave"] = "cancel",
+        on_failure: Literal["fail", "return"] = "fail",
+        **options: Any,
+    ) -> Any: ...
+    def wait_children(self, *children: Child) -> list[Any]: ...
     def run_in_process(self, fn: Callable[..., T], *args: Any) -> T: ...
     def warn(self, code: str, message: str, *, subject: str | None = None, partial: bool = True) -> None: ...
     def progress(self, fraction: float) -> None: ...

@@ -111,6 +111,21 @@ async def test_an_error_and_a_wait_come_out_of_a_thread_as_they_are(rkyc_kit: Ki
     assert (job.status, job.wait_reason) == ("pending", "event")
 
 
+async def test_a_thread_sleeps_durably_and_waits_for_signals(rkyc_kit: Kit) -> None:
+    @step
+    def rest(ctx: Any, input: dict[str, Any]) -> dict[str, Any]:
+        ctx.sleep(86_400)
+        return {"told": ctx.wait_signal("go")}
+
+    job = await rkyc_kit.run_inline(Pipeline("resting", 1, rest), {})
+    assert (job.status, job.wait_reason) == ("pending", "signal")
+    async with rkyc_kit.client() as client:
+        await client.signal(job.job_id, "go", {"by": "anna"})
+    (job,) = await rkyc_kit.drain()
+    assert (job.status, job.result) == ("completed", {"told": {"by": "anna"}})
+    assert rkyc_kit.clock.offset_s == pytest.approx(86_400, abs=60)
+
+
 async def test_many_threads_do_not_block_the_loop_and_are_bounded(dsn: str, pool: Pool) -> None:
     lock, running, highest = threading.Lock(), 0, 0
 

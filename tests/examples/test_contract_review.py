@@ -12,7 +12,7 @@ from rkyc.testing.fakes import FakeLlm
 from rkyc.testing.kit import Kit
 
 pytestmark = pytest.mark.anyio
-LEASE = {"title": "Lease", "text": "Rent is due monthly; it ends on 2027-03-31. No pets."}
+LEASE = {"title": "Lease", "text": "Rent is due monthly; it ends on 2027-03-31. No pets.", "cool_off_days": 7}
 
 
 async def run(kit: Kit, *answers: Any) -> tuple[Any, FakeLlm]:

@@ -26,6 +26,7 @@ from rkyc.testing.kit import Kit
 from tests.support.engine import announce, query, serve, wait_for, wait_status
 
 pytestmark = pytest.mark.anyio
+CHILD = "019a0000-0000-7000-8000-000000000007"
 LONG = datetime.now(UTC) + timedelta(days=3)
 
 
@@ -130,10 +131,16 @@ async def test_a_retry_names_its_time_and_the_error(rkyc_kit: Kit) -> None:
     [
         ("signal", "approved", None, "waits for signal approved since ", "rkyc jobs signal {job} approved"),
         ("event", "rates", None, "waits for event rates since ", "publish it"),
-        ("child", "7", "job 7", "waits for a child job since ", "rkyc jobs why CHILD"),
+        (
+            "child",
+            CHILD,
+            f"waiting for child acting {CHILD}",
+            f"waiting for child acting {CHILD}, since ",
+            "rkyc jobs why CHILD",
+        ),
         ("limit", "claude", None, "limit claude is taken", "when a place is free"),
         ("paused", "lane", "lane default is paused", ": lane default is paused", "rkyc jobs resume {job}"),
-        ("budget", "job", "2.00 of 2.00 USD", ": 2.00 of 2.00 USD", "rkyc jobs resume {job} --budget USD"),
+        ("batch", "rows", "3 of 50", ": 3 of 50", "when it is full or due"),
         ("dance", "partner", None, "waits (dance) for partner since ", "documentation"),
     ],
 )
@@ -225,3 +232,16 @@ async def test_facts_are_for_programs(client: Client) -> None:
     job_id = await client.enqueue("acting", {}, lane="high")
     facts = payload.decode((await client.why(job_id))["facts"])
     assert (facts["job"], facts["lane"], facts["step"], facts["workers"]) == (str(job_id), "high", "act", 0)
+
+
+async def test_a_turn_that_has_not_come_is_named(client: Client, dsn: str, pool: Pool) -> None:
+    ids = [await client.enqueue("acting", {"how": "hang"}, fair_key="bank") for _ in range(3)]
+    async with served(dsn, slots=1):
+        told = await wait_for(lambda: _of_kind(client, ids, "fair"), what="a job that waits for its turn")
+    assert told[1].startswith("waits for its turn since ")
+    assert "bank" in told[1]
+
+
+async def _of_kind(client: Client, ids: list[UUID], reason: str) -> tuple[str, str, str] | None:
+    told = [await why(client, job_id) for job_id in ids]
+    return next((one for one in told if one[0] == reason), None)
