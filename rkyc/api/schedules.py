@@ -9,7 +9,7 @@ from aiohttp import web
 from rkyc.api.jobs import links_of
 from rkyc.api.requests import EmptyRequest, ScheduleRequest
 from rkyc.api.services import SERVICES
-from rkyc.api.wire import read_body, respond
+from rkyc.api.wire import name_actor, read_body, respond
 from rkyc.engine.schedules import Schedules
 from rkyc.errors import DefinitionError, InvalidInputError
 from rkyc.flow.schedule import Schedule
@@ -44,14 +44,14 @@ async def add_schedule(request: web.Request) -> web.Response:
     except DefinitionError as error:
         raise InvalidInputError(error.message) from error
     with refuse_data_errors("the schedule"):
-        await _schedules(request).add(schedule)
+        await _schedules(request).add(schedule, by=name_actor(request))
     return respond({"name": schedule.name}, status=201, headers={"Location": SCHEDULES})
 
 
 async def run_schedule(request: web.Request) -> web.Response:
     """Start a job of a schedule now."""
     await read_body(request, EmptyRequest, may_be_empty=True)
-    job_id = await _schedules(request).run(_name(request))
+    job_id = await _schedules(request).run(_name(request), by=name_actor(request))
     links = links_of(job_id)
     return respond(
         {"job_id": job_id, "status": "pending", "links": links},
@@ -63,20 +63,20 @@ async def run_schedule(request: web.Request) -> web.Response:
 async def pause_schedule(request: web.Request) -> web.Response:
     """Let the ticks of a schedule pass."""
     await read_body(request, EmptyRequest, may_be_empty=True)
-    await _schedules(request).pause(_name(request))
+    await _schedules(request).pause(_name(request), by=name_actor(request))
     return _answer(request, paused=True)
 
 
 async def resume_schedule(request: web.Request) -> web.Response:
     """Let a schedule go on at its next tick."""
     await read_body(request, EmptyRequest, may_be_empty=True)
-    await _schedules(request).resume(_name(request))
+    await _schedules(request).resume(_name(request), by=name_actor(request))
     return _answer(request, paused=False)
 
 
 async def remove_schedule(request: web.Request) -> web.Response:
     """Remove a schedule; its jobs stay."""
-    await _schedules(request).remove(_name(request))
+    await _schedules(request).remove(_name(request), by=name_actor(request))
     return _answer(request, removed=True)
 
 

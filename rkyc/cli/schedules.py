@@ -11,7 +11,7 @@ import typer
 
 from rkyc.cli.options import DsnOption, JsonOption, make_program, read_json_input
 from rkyc.cli.output import print_json, print_table, say
-from rkyc.cli.session import open_store, run_async
+from rkyc.cli.session import name_actor, open_store, run_async
 from rkyc.engine.schedules import Schedules
 from rkyc.flow.schedule import Schedule
 from rkyc.store.pool import Record
@@ -79,7 +79,7 @@ def add(
     )
 
     async def act(schedules: Schedules) -> Record:
-        await schedules.add(schedule)
+        await schedules.add(schedule, by=name_actor())
         return next(row for row in await schedules.list() if row["name"] == name)
 
     row = _act(dsn, act)
@@ -92,7 +92,7 @@ def add(
 @program.command()
 def run(name: NameArgument, json: JsonOption = False, dsn: DsnOption = None) -> None:
     """Start a job of a schedule now and print its id."""
-    job_id: UUID = _act(dsn, lambda schedules: schedules.run(name))
+    job_id: UUID = _act(dsn, lambda schedules: schedules.run(name, by=name_actor()))
     if json:
         print_json({"name": name, "job_id": job_id})
     else:
@@ -102,21 +102,21 @@ def run(name: NameArgument, json: JsonOption = False, dsn: DsnOption = None) -> 
 @program.command()
 def pause(name: NameArgument, json: JsonOption = False, dsn: DsnOption = None) -> None:
     """Let the ticks of a schedule pass until it is resumed."""
-    _act(dsn, lambda schedules: schedules.pause(name))
+    _act(dsn, lambda schedules: schedules.pause(name, by=name_actor()))
     _say_done(name, "paused", json)
 
 
 @program.command()
 def resume(name: NameArgument, json: JsonOption = False, dsn: DsnOption = None) -> None:
     """Let a schedule go on at its next tick."""
-    _act(dsn, lambda schedules: schedules.resume(name))
+    _act(dsn, lambda schedules: schedules.resume(name, by=name_actor()))
     _say_done(name, "resumed", json)
 
 
 @program.command()
 def remove(name: NameArgument, json: JsonOption = False, dsn: DsnOption = None) -> None:
     """Remove a schedule; its jobs stay."""
-    _act(dsn, lambda schedules: schedules.remove(name))
+    _act(dsn, lambda schedules: schedules.remove(name, by=name_actor()))
     _say_done(name, "removed", json)
 
 

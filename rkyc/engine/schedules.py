@@ -13,7 +13,7 @@ from rkyc.errors import ConflictError, NotFoundError, UnknownLaneError, UnknownP
 from rkyc.flow.pipeline import Registry
 from rkyc.flow.schedule import Schedule
 from rkyc.store.pool import Connection, Pool, Record
-from rkyc.store.queue import jobs, pipelines, schedules
+from rkyc.store.queue import audit, jobs, pipelines, schedules
 
 
 async def declare_schedules(conn: Connection, registry: Registry) -> None:
@@ -24,7 +24,7 @@ async def declare_schedules(conn: Connection, registry: Registry) -> None:
 
 
 class Schedules:
-    """The schedules of a database; `Client.schedules`."""
+    """The schedules of a database; `Client.schedules`. `by` names who acts, for the audit trail."""
 
     def __init__(self, open_pool: Callable[[], Awaitable[Pool]]) -> None:
         self._open_pool = open_pool
@@ -34,7 +34,7 @@ class Schedules:
         async with (await self._open_pool()).connection() as conn:
             return await schedules.list_schedules(conn)
 
-    async def add(self, schedule: Schedule) -> None:
+    async def add(self, schedule: Schedule, *, by: str = "client") -> None:
         """Add a schedule; its first tick is the next one.
 
         Raises:
@@ -48,8 +48,9 @@ class Schedules:
                 raise ConflictError(
                     f"a schedule {schedule.name!r} is there already: remove it first, or take another name"
                 )
+            await _note(conn, by, "add", schedule.name)
 
-    async def run(self, name: str) -> UUID:
+    async def run(self, name: str, *, by: str = "client") -> UUID:
         """Start a job of a schedule now, whatever else of it runs, and return its id; the ticks stay as they are.
 
         Raises:
@@ -66,19 +67,21 @@ class Schedules:
                 raise UnknownPipelineError(
                     f"schedule {name}: no pipeline {row['pipeline']!r}, or no lane {row['lane']!r}, on this database"
                 )
+            await _note(conn, by, "run", name)
             return job_id
 
-    async def pause(self, name: str) -> None:
+    async def pause(self, name: str, *, by: str = "client") -> None:
         """Let the ticks pass until `resume`.
 
         Raises:
             NotFoundError
         """
-        async with (await self._open_pool()).connection() as conn:
+        async with (await self._open_pool()).transaction() as conn:
             if not await schedules.pause_schedule(conn, name):
                 raise _not_found(name)
+            await _note(conn, by, "pause", name)
 
-    async def resume(self, name: str) -> None:
+    async def resume(self, name: str, *, by: str = "client") -> None:
         """Go on at the next tick; those that passed during the pause are not caught up.
 
         Raises:
@@ -89,17 +92,19 @@ class Schedules:
             if row is None:
                 raise _not_found(name)
             next_fire = timing_of(row).next_after(await schedules.read_clock(conn))
-            await schedules.resume_schedule(conn, name, next_fire=next_fire)
+            if await schedules.resume_schedule(conn, name, next_fire=next_fire):
+                await _note(conn, by, "resume", name)
 
-    async def remove(self, name: str) -> None:
+    async def remove(self, name: str, *, by: str = "client") -> None:
         """Remove a schedule; its jobs stay. One that code declares comes back with the next worker: pause it.
 
         Raises:
             NotFoundError
         """
-        async with (await self._open_pool()).connection() as conn:
+        async with (await self._open_pool()).transaction() as conn:
             if not await schedules.remove_schedule(conn, name):
                 raise _not_found(name)
+            await _note(conn, by, "remove", name)
 
 
 async def _check_target(conn: Connection, schedule: Schedule) -> None:
@@ -107,6 +112,10 @@ async def _check_target(conn: Connection, schedule: Schedule) -> None:
     lanes = await jobs.list_lanes(conn)
     if schedule.lane not in lanes:
         raise UnknownLaneError(f"no lane is called {schedule.lane!r}: expected one of {', '.join(lanes)}")
+
+
+async def _note(conn: Connection, by: str, action: str, name: str) -> None:
+    await audit.write_entry(conn, who=by, action=f"schedule.{action}", kind="schedule", object=name)
 
 
 def _not_found(name: str) -> NotFoundError:

@@ -282,3 +282,19 @@ async def test_a_worker_fires_what_its_code_declares_and_what_a_person_adds(dsn:
         "SELECT metadata ->> 'tick' AS t FROM rkyc.job WHERE metadata ->> 'schedule' = 'nightly' ORDER BY id",
     )
     assert len({row["t"] for row in rows}) == len(ticks) >= 3
+
+
+async def test_what_people_do_to_a_schedule_stands_in_the_audit_trail(pool: Pool) -> None:
+    client = await add(pool, NOW)
+    await client.schedules.run("nightly", by="ann")
+    await client.schedules.pause("nightly", by="bob")
+    await client.schedules.resume("nightly", by="ann")
+    await client.schedules.remove("nightly", by="bob")
+    rows = await query(pool, "SELECT who, action, object FROM rkyc.audit ORDER BY id")
+    assert [tuple(row) for row in rows] == [
+        ("client", "schedule.add", "nightly"),
+        ("ann", "schedule.run", "nightly"),
+        ("bob", "schedule.pause", "nightly"),
+        ("ann", "schedule.resume", "nightly"),
+        ("bob", "schedule.remove", "nightly"),
+    ]
