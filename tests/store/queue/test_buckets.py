@@ -107,6 +107,7 @@ async def test_a_token_limit_holds_in_every_minute_and_is_used_up(pool: Pool) ->
                 used.append((now_s, actual))
                 heapq.heappush(turns, (now_s + dice.uniform(0.5, 2.5), process, float(actual - estimate)))
             heapq.heappush(turns, (now_s + min(max(wait_s, 0.01), 0.5), process, None))
+            assert len(used) < 1_000, "calls are let in without end"
     worst = max(sum(n for s, n in used if start <= s < start + 60) for start, _ in used)
     assert worst <= 110_000
     assert sum(n for s, n in used if 60 <= s < 180) >= 0.9 * 200_000

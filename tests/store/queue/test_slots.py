@@ -12,7 +12,7 @@ from rkyc.flow.job import Claim
 from rkyc.store.pool import Connection, Pool
 from rkyc.store.queue import slots, tasks, waits
 from rkyc.store.queue.slots import SlotWish
-from tests.support.engine import announce, tasks_left
+from tests.support.engine import announce, query, tasks_left, wait_for
 from tests.support.moves import NOW, add_job, claim, park, stale
 from tests.support.probes import registry
 
@@ -121,20 +121,24 @@ async def test_a_place_that_is_taken_while_orphans_are_looked_for_stays_taken(po
         assert await slots.free_slots(other, [lease(held[0])], NOW) == {"two"}
         assert await take(other, held[2:]) == [0]
         look = asyncio.create_task(slots.free_orphan_slots(conn, NOW))
-        while not await is_waiting_for_a_lock(pool):
-            await asyncio.sleep(0.01)
+        await until_it_waits(pool)
         await transaction.commit()
         assert await look == {"two"}
         (row,) = await slots.list_limits(conn)
         assert row["held"] == 1
 
 
-async def is_waiting_for_a_lock(pool: Pool) -> bool:
-    async with pool.connection() as conn:
-        waits_for: bool = await conn.fetchval(
-            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database())"
+async def until_it_waits(pool: Pool) -> None:
+    """Wait until a statement waits for a lock of another."""
+
+    async def look() -> bool:
+        rows = await query(
+            pool,
+            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database())",
         )
-    return waits_for
+        return bool(rows[0][0])
+
+    await wait_for(look, timeout_s=5, what="a statement that waits for a lock")
 
 
 async def hold(conn: Connection, number: int) -> list[Claim]:
@@ -178,8 +182,7 @@ async def test_who_goes_to_wait_while_a_place_is_offered_is_not_forgotten(pool: 
         await other.execute("SELECT FROM rkyc.limit_slot WHERE scope = 'two' AND number = 0 FOR UPDATE")
         await waits.hold_tasks(conn, [park(early, "limit", wake_key="two")], NOW)
         look = asyncio.create_task(offer(third))
-        while not await is_waiting_for_a_lock(pool):
-            await asyncio.sleep(0.01)
+        await until_it_waits(pool)
         await transaction.commit()
         assert await look == 1
 
