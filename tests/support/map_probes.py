@@ -23,7 +23,7 @@ async def listed(ctx: Any, job: dict[str, Any]) -> list[int]:
 
 @step(retry=QUICK)
 async def item(ctx: Any, input: int, job: dict[str, Any]) -> int:
-    tell(ctx, job, f"began {input}")
+    tell(ctx, job, f"began-{input}")
     await asyncio.sleep(job.get("wait", 0))
     tell(ctx, job, "ended")
     return input
