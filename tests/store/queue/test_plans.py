@@ -35,7 +35,6 @@ SMALL_PAGES = 16
 FOR_PEOPLE = {name for name in STATEMENTS if name.startswith("list_")} - {"list_held_tasks", "list_lanes"} | {
     "measure_lanes",
     "read_dead_letter",
-    "has_name",
     "read_horizon_holder",
     "read_why",
 }
@@ -71,16 +70,11 @@ OF_LENT = [statement for statement in HOT if statement.name not in CLAIMS]
 # `running` holds what runs now: at most the slots of all workers. An index by worker would cost every claim;
 # these are asked once per beat, per watch, per death.
 MAY_SCAN = {
-<<<<<<< HEAD
     "beat": {"running", "pause"},
-=======
-    "beat": {"pause", "running"},
->>>>>>> aebe9ee (Show pauses to the guards of plans)
     "drop_streams": {"stream"},
     "find_running_of_others": {"running"},
     "forget_pauses": {"pause"},
     "find_stale_tasks": {"ready_mark"},
-    "forget_pauses": {"pause"},
     "list_held_tasks": {"running"},
     "list_schedules": {"schedule"},
     "lock_tasks_of_workers": {"running"},
