@@ -5,6 +5,8 @@ and each is done only when its own outcome is committed. It holds no slot meanwh
 for many. A call goes out when enough have come, when the first has waited long enough, or at once when the
 process drains.
 
+A batch step's `save(conn, outputs)` runs once, in the transaction that commits the outcomes of all of them.
+
 A list of answers may hold errors: they fail, or retry, their own tasks. An error of the whole call that another
 try may not bring is every task's; any other is some task's own: the call is repeated in halves until the culprit
 stands alone.
@@ -20,13 +22,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from rkyc.engine.attempt import deadline_of
-from rkyc.engine.clock import DatabaseClock
+from rkyc.engine.attempt import complete, deadline_of
+from rkyc.engine.commit import Committer, Settled
 from rkyc.engine.context import Context, Surroundings
 from rkyc.engine.execution import Execution
+from rkyc.engine.suspend import Suspend
 from rkyc.errors import OutputInvalidError, RkycError
 from rkyc.flow.context import StepLog
+from rkyc.flow.decide import decide_success
 from rkyc.flow.graph import Place
+from rkyc.flow.job import Claim
+from rkyc.flow.outcome import Completed, Outcome
 from rkyc.flow.pipeline import Pipeline
 
 T = TypeVar("T")
@@ -39,6 +45,17 @@ class _Item:
     ctx: Context
     value: Any
     answer: asyncio.Future[Any]
+
+
+class _Told(Suspend):
+    """Leaves a task's body with an outcome whose fate is known: it was committed with those of its batch."""
+
+    def __init__(self, told: Outcome) -> None:
+        super().__init__("batch", "")
+        self._told = told
+
+    def outcome(self, claim: Claim, step: str) -> Outcome:
+        return self._told
 
 
 class BatchContext:
@@ -78,19 +95,19 @@ class Batches:
     def __init__(
         self,
         *,
-        clock: DatabaseClock,
+        committer: Committer,
         surroundings: Surroundings,
         take_place: Callable[[Pipeline, Place], AbstractAsyncContextManager[None]],
-        is_hurried: Callable[[], bool],
     ) -> None:
         # How many tasks wait for company: they hold no slot.
         self.gathering = 0
         # Whoever wants to know of a slot that became free so; set by the worker.
         self.on_gather: Callable[[], None] = lambda: None
-        self._clock = clock
+        self._clock = surroundings.clock
+        self._committer = committer
         self._surroundings = surroundings
         self._take_place = take_place
-        self._is_hurried = is_hurried
+        self._is_hurried = False
         self._open: dict[_Key, list[_Item]] = {}
         self._alarms: dict[_Key, asyncio.TimerHandle] = {}
         self._places: dict[_Key, tuple[Pipeline, Place]] = {}
@@ -114,7 +131,7 @@ class Batches:
         self._places[key] = pipeline, place
         self.gathering += 1
         execution.deadline = deadline_of(place, execution.claim, ctx.started_at, is_waiting=True)
-        if len(gathered) >= batch.size or self._is_hurried() or execution.claim.is_alone:
+        if len(gathered) >= batch.size or self._is_hurried or execution.claim.is_alone:
             self._flush(key, pipeline, place)
         else:
             if len(gathered) == 1:
@@ -126,7 +143,8 @@ class Batches:
             self._withdraw(key, item)
 
     def hurry(self) -> None:
-        """Call for all that has gathered, now: the process drains."""
+        """Call at once, now and from now on: the process drains."""
+        self._is_hurried = True
         for key, (pipeline, place) in tuple(self._places.items()):
             self._flush(key, pipeline, place)
 
@@ -150,7 +168,7 @@ class Batches:
     async def _call(self, pipeline: Pipeline, place: Place, items: list[_Item]) -> None:
         try:
             async with self._take_place(pipeline, place):
-                await self._answer(place, items)
+                await self._answer(pipeline, place, items)
         finally:
             # Whatever ended it: nobody waits for ever.
             for item in items:
@@ -159,7 +177,7 @@ class Batches:
                         RuntimeError(f"a call of step {place.name} ended without an answer")
                     )
 
-    async def _answer(self, place: Place, items: Sequence[_Item]) -> None:
+    async def _answer(self, pipeline: Pipeline, place: Place, items: Sequence[_Item]) -> None:
         """Call for those who still wait, and tell each what came of it."""
         waiting = [item for item in items if not item.answer.done()]
         if not waiting:
@@ -169,17 +187,62 @@ class Batches:
             error = _find_mismatch(place, answers, len(waiting))
         elif len(waiting) > 1 and not (isinstance(error, RkycError) and error.retryable):
             middle = len(waiting) // 2
-            await self._answer(place, waiting[:middle])
-            await self._answer(place, waiting[middle:])
+            await self._answer(pipeline, place, waiting[:middle])
+            await self._answer(pipeline, place, waiting[middle:])
             return
+        done: list[tuple[_Item, Any]] = []
         for number, item in enumerate(waiting):
-            if item.answer.done():
-                continue
             answer = error if error is not None else answers[number]
-            if not isinstance(answer, BaseException):
+            if isinstance(answer, BaseException):
+                _fail(item, answer)
+            elif place.step.save is None and not item.answer.done():
                 item.answer.set_result(answer)
             else:
-                item.answer.set_exception(_as_error(answer))
+                done.append((item, answer))
+        if place.step.save is not None:
+            await self._save(pipeline, place, done)
+
+    async def _save(self, pipeline: Pipeline, place: Place, done: Sequence[tuple[_Item, Any]]) -> None:
+        """Commit together what `save` adds and all outcomes; in halves where one of them can't be saved."""
+        save, rows = place.step.save, []
+        for item, answer in done:
+            if item.answer.done():
+                continue
+            try:
+                completed = complete(place, item.ctx, place.step.check_output(answer), saves=False)
+                outcome = self._decide(pipeline, place, item, completed, None)
+            except RkycError as error:
+                _fail(item, error)
+                continue
+            # From here on a cancel waits for what the commit says.
+            item.execution.is_committing = True
+            rows.append((item, answer, completed, outcome))
+        if not rows or save is None:
+            return
+        outcomes = [row[3] for row in rows]
+        committing = asyncio.ensure_future(
+            self._committer.commit_together(outcomes, save, is_branched=pipeline.graph.is_forked)
+        )
+        await asyncio.wait([committing])
+        failure = committing.exception()
+        if failure is None:
+            held = committing.result()
+            for number, (item, _, completed, _) in enumerate(rows):
+                settled = self._decide(pipeline, place, item, completed, Settled(number in held))
+                item.answer.set_exception(_Told(settled))
+            return
+        for item, *_ in rows:
+            item.execution.is_committing = False
+        if len(rows) > 1 and not (isinstance(failure, RkycError) and failure.retryable):
+            middle = len(rows) // 2
+            await self._save(pipeline, place, [row[:2] for row in rows[:middle]])
+            await self._save(pipeline, place, [row[:2] for row in rows[middle:]])
+            return
+        for item, *_ in rows:
+            _fail(item, failure)
+
+    def _decide(self, pipeline: Pipeline, place: Place, item: _Item, completed: Completed, save: Any) -> Any:
+        return decide_success(pipeline.graph, place, item.execution.claim, completed._replace(save=save))
 
     async def _run(self, place: Place, items: Sequence[_Item]) -> tuple[Any, BaseException | None]:
         """Run the body once; (its answers, None) or (None, its error)."""
@@ -220,6 +283,11 @@ def _find_mismatch(place: Place, answers: Any, expected: int) -> OutputInvalidEr
     return OutputInvalidError(
         f"step {place.name} returned {found} for {expected} inputs: expected a list with one answer, or error, each"
     )
+
+
+def _fail(item: _Item, error: BaseException) -> None:
+    if not item.answer.done():
+        item.answer.set_exception(_as_error(error))
 
 
 def _as_error(error: BaseException) -> BaseException:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -35,6 +36,7 @@ from rkyc.flow.outcome import (
     Spread,
     Wait,
 )
+from rkyc.flow.step import SaveFunction
 from rkyc.store.pool import Connection, Pool, refuse_data_errors, translate_errors
 from rkyc.store.queue import commits, dead_letters, maps
 from rkyc.telemetry import events
@@ -48,6 +50,7 @@ SAVE_LIMIT_S = 5.0
 SERVER_MARGIN_S = 1.0
 
 _Alone: TypeAlias = Advance | Finish | Fork | Spread | Arrive | Fail | Retry | Wait
+_Done: TypeAlias = Advance | Finish | Fork | Spread | Arrive
 
 
 class Committer:
@@ -92,6 +95,8 @@ class Committer:
 
     async def _commit_alone(self, outcome: _Alone, is_branched: bool) -> bool:
         """Write in a transaction of its own, until its fate is known."""
+        if isinstance(fate := getattr(getattr(outcome, "done", None), "save", None), Settled):
+            return fate.held
         while True:
             try:
                 await self._transact(outcome, is_branched)
@@ -124,7 +129,7 @@ class Committer:
                 if save is not None:
                     assert isinstance(done, Completed)
                     try:
-                        await self._save(conn, done)
+                        await self._save(conn, done.step, save, done.saved_value)
                     except BaseException as error:
                         if not isinstance(error, DatabaseConnectionError) or not conn.is_closed():
                             # Its own error, whatever its class: an attempt that failed, not a commit to repeat.
@@ -137,14 +142,65 @@ class Committer:
                 raise failed from None
             raise
 
-    async def _save(self, conn: Connection, done: Completed) -> None:
-        assert done.save is not None
-        subject = f"save of step {done.step}"
+    async def commit_together(
+        self, outcomes: Sequence[_Done], save: SaveFunction, *, is_branched: bool
+    ) -> set[int]:
+        """Write the outcomes of a batch and what `save(conn, outputs)` adds in one transaction.
+
+        Return the positions of those whose lease held; only their outputs were saved.
+
+        Raises:
+            As `commit`; nothing was written.
+        """
+        left, landed = dict(enumerate(outcomes)), set[int]()
+        while left:
+            try:
+                return landed | await self._transact_together(left, save, is_branched)
+            except _SaveFailed as failed:
+                raise failed.error from None
+            except (DatabaseConnectionError, StoreError) as error:
+                _log.warning(events.COMMIT_UNKNOWN, error=str(error), rows=len(left))
+            fates = {number: await self._learn_fate(outcome) for number, outcome in left.items()}
+            landed |= {number for number, fate in fates.items() if fate}
+            left = {number: left[number] for number, fate in fates.items() if fate is None}
+        return landed
+
+    async def _transact_together(
+        self, outcomes: Mapping[int, _Done], save: SaveFunction, is_branched: bool
+    ) -> set[int]:
+        # All leases first, in one order; the rows of jobs that forked after them.
+        rows = sorted(outcomes.items(), key=lambda row: (row[1].claim.job_id, row[1].claim.branch))
+        failed: _SaveFailed | None = None
+        try:
+            async with self._pool.transaction() as conn:
+                await commits.bound_transaction(conn, int((self._save_limit_s + SERVER_MARGIN_S) * 1000))
+                claims = [outcome.claim for _, outcome in rows]
+                found = await commits.find_leases(conn, [(c.job_id, c.branch, c.fence) for c in claims])
+                held = [row for place, row in enumerate(rows) if place in found]
+                if not held:
+                    return set()
+                values = [outcome.done.saved_value for _, outcome in held]
+                try:
+                    await self._save(conn, held[0][1].claim.step, save, values)
+                except BaseException as error:
+                    if not isinstance(error, DatabaseConnectionError) or not conn.is_closed():
+                        failed = _SaveFailed(error)
+                    raise
+                for _, outcome in held:
+                    await self._write(conn, outcome, is_branched)
+                return {number for number, _ in held}
+        except BaseException:
+            if failed is not None:
+                raise failed from None
+            raise
+
+    async def _save(self, conn: Connection, step: str, save: SaveFunction, value: Any) -> None:
+        subject = f"save of step {step}"
         try:
             # Postgres' own limits stop neither a Python sleep nor many short statements.
             async with asyncio.timeout(self._save_limit_s):
                 with translate_errors(), refuse_data_errors(subject):
-                    await done.save(conn, done.saved_value)
+                    await save(conn, value)
         except TimeoutError as error:
             raise StepTimeoutError(
                 f"{subject} passed its limit of {self._save_limit_s:g} s: move the work into the step"
@@ -217,6 +273,16 @@ class Committer:
                     return isinstance(outcome, Retry | Wait)
             except (DatabaseConnectionError, StoreError):
                 continue
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Stands for the `save` of an outcome whose fate `commit_together` has told: it landed, or its lease was lost."""
+
+    held: bool
+
+    async def __call__(self, conn: Any, output: Any) -> None:
+        raise AssertionError("what is settled is not saved again")
 
 
 class _SaveFailed(Exception):

@@ -112,10 +112,7 @@ class Executor:
         )
         self._on_scheduled = on_scheduled
         self.batches = Batches(
-            clock=clock,
-            surroundings=self._surroundings,
-            take_place=self._take_place,
-            is_hurried=lambda: self.is_draining,
+            committer=committer, surroundings=self._surroundings, take_place=self._take_place
         )
         self.pulses = Pulses(pool=pool, clock=clock)
 

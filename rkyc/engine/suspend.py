@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from rkyc.flow.job import Claim
-from rkyc.flow.outcome import Wait
+from rkyc.flow.outcome import Outcome, Wait
 
 
 class Suspend(BaseException):
@@ -37,7 +37,7 @@ class Suspend(BaseException):
         self.after = after
         self.match = match
 
-    def outcome(self, claim: Claim, step: str) -> Wait:
+    def outcome(self, claim: Claim, step: str) -> Outcome:
         """Return what becomes of the task."""
         return Wait(
             claim,

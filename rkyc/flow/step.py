@@ -74,10 +74,8 @@ class Step:
     def __post_init__(self) -> None:
         # Names may be given, here and in `with_policy`.
         object.__setattr__(self, "limits", make_limits(self.limits))
-        if self.batch is not None and (self.save or self.limits or self.timeouts.is_watched):
-            raise DefinitionError(
-                f"batch step {self.name}: it takes no save, no limits and no watched timeouts"
-            )
+        if self.batch is not None and (self.limits or self.timeouts.is_watched):
+            raise DefinitionError(f"batch step {self.name}: it takes no limits and no watched timeouts")
         if self.concurrency is not None and self.concurrency < 1:
             raise DefinitionError(
                 f"step {self.name}: concurrency {self.concurrency} lets nothing run: expected 1 or more, or None"

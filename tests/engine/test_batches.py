@@ -11,7 +11,7 @@ from rkyc.engine.client import Client
 from rkyc.errors import PermanentException, RetryableException
 from rkyc.flow import payload
 from rkyc.flow.batch import Batch
-from rkyc.flow.graph import chain
+from rkyc.flow.graph import chain, chord
 from rkyc.flow.pipeline import Pipeline
 from rkyc.flow.retry import RetryPolicy
 from rkyc.flow.step import Step, step
@@ -186,3 +186,114 @@ async def test_a_batch_step_stands_in_a_chain_like_any_other(dsn: str, pool: Poo
         assert await wait_all_ended(pool, 4) == {"completed": 4}
     assert CALLS.sizes == [4]
     assert await read_results(pool) == [1, 11, 21, 31]
+
+
+async def save_rows(conn: Any, outputs: list[dict[str, Any]]) -> None:
+    """One INSERT for all; the row that the table's CHECK refuses breaks it."""
+    await conn.execute(
+        "INSERT INTO public.saved (n, txid) SELECT n, pg_current_xact_id()::text FROM unnest($1::int[]) n",
+        [one["n"] for one in outputs],
+    )
+
+
+def make_saving(size: int) -> Pipeline:
+    batch = Batch(size=size, within_s=LONG_S)
+    return Pipeline(
+        "saving", 1, step(batch=batch, save=save_rows, retry=RetryPolicy(max_attempts=1))(save_many)
+    )
+
+
+async def read_saved(pool: Pool) -> list[tuple[int, int]]:
+    """Return each saved number with the size of the transaction that saved it."""
+    rows = await query(
+        pool, "SELECT n, count(*) OVER (PARTITION BY txid) AS size FROM public.saved ORDER BY n"
+    )
+    return [(row["n"], row["size"]) for row in rows]
+
+
+@pytest.fixture
+async def saved(pool: Pool) -> None:
+    await query(pool, "CREATE TABLE public.saved (n int PRIMARY KEY CHECK (n <> 5), txid text NOT NULL)")
+
+
+async def test_what_a_batch_saves_is_committed_with_the_outcomes_of_all_its_tasks(
+    dsn: str, pool: Pool, saved: None
+) -> None:
+    pipeline = make_saving(4)
+    await submit(pool, pipeline, *({"is_bad": number == 2} for number in range(4)))
+    async with serve(dsn, pipeline):
+        assert await wait_all_ended(pool, 4) == {"completed": 3, "failed": 1}
+    assert await read_saved(pool) == [(0, 3), (1, 3), (3, 3)]
+    rows = await query(pool, "SELECT DISTINCT xmin::text FROM rkyc.history WHERE state = 'completed'")
+    assert len(rows) == 1
+    assert await query(pool, "SELECT FROM public.saved s WHERE s.xmin::text <> $1", rows[0]["xmin"]) == []
+
+
+async def test_a_row_that_can_not_be_saved_fails_its_own_task_alone(
+    dsn: str, pool: Pool, saved: None
+) -> None:
+    pipeline = make_saving(8)
+    await submit(pool, pipeline, *({} for _ in range(8)))
+    async with serve(dsn, pipeline):
+        assert await wait_all_ended(pool, 8) == {"completed": 7, "failed": 1}
+    assert CALLS.sizes == [8]
+    assert await read_saved(pool) == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 1), (6, 2), (7, 2)]
+    assert await read_results(pool) == [0, 1, 2, 3, 4, 6, 7]
+
+
+async def test_a_task_whose_lease_is_lost_is_not_saved_with_its_batch(
+    dsn: str, pool: Pool, saved: None
+) -> None:
+    pipeline = make_saving(3)
+    first, *_ = await submit(pool, pipeline, {}, {})
+    async with serve(dsn, pipeline) as worker:
+
+        async def both_gather() -> bool:
+            return worker.busy == 2
+
+        await wait_for(both_gather)
+        # Behind the worker's back, as a reclaim would: it hears of it at the commit.
+        await query(
+            pool,
+            "UPDATE rkyc.running SET fence = fence + 1000 WHERE job_id = (SELECT id FROM rkyc.job WHERE uuid = $1)",
+            first,
+        )
+        await submit(pool, pipeline, {"n": 7})
+        assert await wait_all_ended(pool, 2) == {"completed": 2}
+        assert await read_saved(pool) == [(1, 2), (7, 2)]
+        await query(pool, "DELETE FROM rkyc.running")
+
+
+async def test_a_job_goes_on_after_a_batch_that_saved_in_a_chain_and_in_a_group(
+    dsn: str, pool: Pool, saved: None
+) -> None:
+    @step
+    async def before(ctx: Any, job: dict[str, Any]) -> dict[str, Any]:
+        return {"n": job["n"] * 10}
+
+    @step
+    async def beside(ctx: Any, job: dict[str, Any]) -> dict[str, Any]:
+        return {"n": 0}
+
+    @step
+    async def after(ctx: Any, input: dict[str, Any]) -> dict[str, Any]:
+        return {"n": input["save_many"]["n"] + 1}
+
+    saving = step(batch=Batch(size=3, within_s=LONG_S), save=save_rows)(save_many)
+    pipeline = Pipeline("saving", 1, chord([chain(before, saving), beside], after))
+    await submit(pool, pipeline, {}, {}, {})
+    async with serve(dsn, pipeline):
+        assert await wait_all_ended(pool, 3) == {"completed": 3}
+    assert await read_saved(pool) == [(0, 3), (10, 3), (20, 3)]
+    assert await read_results(pool) == [1, 11, 21]
+    linear = Pipeline("saving", 2, chain(before, saving, step(name="last")(_pass_on)))
+    await query(pool, "TRUNCATE public.saved")
+    await submit(pool, linear, {}, {}, {})
+    async with serve(dsn, linear):
+        assert await wait_all_ended(pool, 6) == {"completed": 6}
+    assert await read_saved(pool) == [(0, 3), (10, 3), (20, 3)]
+    assert (await read_results(pool))[3:] == [0, 10, 20]
+
+
+async def _pass_on(ctx: Any, input: dict[str, Any]) -> dict[str, Any]:
+    return input

@@ -47,17 +47,12 @@ async def _many(ctx: Any, inputs: list[int]) -> list[int]:
     return inputs
 
 
-async def _save(conn: Any, output: Any) -> None:
-    pass
-
-
 @pytest.mark.parametrize(
     ("function", "options", "message"),
     [
         (_one, {}, "inputs: list"),
         (_plain, {}, "expected `async def"),
-        (_many, {"save": _save}, "it takes no save"),
-        (_many, {"limits": ["llm"]}, "no limits"),
+        (_many, {"limits": ["llm"]}, "it takes no limits"),
     ],
 )
 def test_what_can_not_be_a_batch_step_is_refused(
