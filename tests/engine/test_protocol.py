@@ -6,8 +6,8 @@ import pytest
 
 from tests.support.protocol_run import run_side_by_side
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 def test_engine_and_model_agree_whatever_happens(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_side_by_side(dsn, monkeypatch, examples=500, steps=20)
+    run_side_by_side(dsn, monkeypatch, examples=500, steps=15)

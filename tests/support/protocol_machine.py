@@ -206,6 +206,10 @@ class SideBySide(Play):
         if not process.is_frozen and not any(one.claim.is_alone for one in process.executions):
             self._claim(other)
         self._thaw(worker)
+        for stale in [one for n, one in self._holding() if n == worker]:
+            twin, belief = self._believed(worker, stale)
+            why, verdict = data.draw(st.sampled_from(list(actions.verdicts(twin.graph, twin.model, belief))))
+            self._order(worker, stale, why, verdict)
 
     @precondition(lambda self: self._holding())
     @rule(data=st.data())
