@@ -174,6 +174,7 @@ def worker_options(settings: Settings) -> WorkerOptions:
         blocked_after_s=settings.loop_blocked_s,
         direct_dsn=settings.direct_dsn,
         version=__version__,
+        retention_days=settings.retention_days,
         upkeep=UpkeepOptions(
             beat_s=settings.beat_s,
             poll_s=settings.poll_s,

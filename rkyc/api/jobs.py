@@ -21,7 +21,7 @@ from rkyc.api.requests import (
 from rkyc.api.services import SERVICES, Services
 from rkyc.api.sse import stream_events
 from rkyc.api.tokens import stream_tokens
-from rkyc.api.wire import embed, name_actor, read_body, read_job_id, read_query, respond
+from rkyc.api.wire import check, embed, name_actor, read_body, read_job_id, read_query, respond
 from rkyc.engine.client import Submitted
 from rkyc.errors import ConflictError, DefinitionError, InvalidInputError, UnknownPipelineError
 from rkyc.flow.states import JobState
@@ -125,9 +125,11 @@ def links_of(job_id: UUID) -> dict[str, str]:
 
 
 async def list_jobs(request: web.Request) -> web.Response:
-    """List jobs, newest first; `next` leads to the next page."""
-    query = read_query(request, JobsQuery)
-    rows = await request.app[SERVICES].client.list_jobs(**query.model_dump())
+    """List jobs, newest first; `next` leads to the next page; `meta.KEY=VALUE` asks for metadata."""
+    given = {name: value for name, value in request.query.items() if value != ""}
+    metadata = {name[5:]: given.pop(name) for name in tuple(given) if name.startswith("meta.")}
+    query = check(JobsQuery, given, "the query")
+    rows = await request.app[SERVICES].client.list_jobs(**query.model_dump(), metadata=metadata or None)
     following = None
     if len(rows) == query.limit:
         following = str(request.rel_url.update_query(before=str(rows[-1]["job_id"])))

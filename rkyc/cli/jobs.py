@@ -19,7 +19,7 @@ from rkyc.cli.program import EXIT_FAILED
 from rkyc.cli.session import name_actor, open_store, read_settings, run_async
 from rkyc.config import HOOK_EXPECTED
 from rkyc.engine.messages import HOOKS, derive_hook_key
-from rkyc.errors import ConfigError
+from rkyc.errors import ConfigError, UsageError
 from rkyc.store.pool import Record
 
 _LIST_COLUMNS = ("job_id", "pipeline", "status", "wait_reason", "pipeline_step", "progress_pct", "created_at")
@@ -50,12 +50,17 @@ def list_(
     pipeline: Annotated[str | None, typer.Option(help="Of this pipeline alone.")] = None,
     status: Annotated[Status | None, typer.Option(help="In this status alone.")] = None,
     corp: Annotated[str | None, typer.Option(help="About this company alone (corp_id).")] = None,
+    meta: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="With this metadata; may be given several times."),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000)] = 50,
     before: Annotated[UUID | None, typer.Option(metavar="JOB_ID", help="Older than this one.")] = None,
     json: JsonOption = False,
     dsn: DsnOption = None,
 ) -> None:
     """List jobs, newest first."""
+    metadata = _read_pairs(meta or [])
 
     async def read() -> list[Record]:
         async with open_store(dsn) as app:
@@ -63,6 +68,7 @@ def list_(
                 pipeline=pipeline,
                 status=status.value if status else None,
                 corp=corp,
+                metadata=metadata,
                 limit=limit,
                 before=before,
             )
@@ -222,6 +228,13 @@ def describe_end(job: Record) -> str:
             f"{job['job_id']} failed in {job['pipeline_step']}: {job['error_code']} {job['error_message']}"
         )
     return f"{job['job_id']} {job['status']}" + (" in part: see its warnings" if job["partial"] else "")
+
+
+def _read_pairs(given: Sequence[str]) -> dict[str, str] | None:
+    pairs = [text.partition("=") for text in given]
+    if any(not key or not sign for key, sign, _ in pairs):
+        raise UsageError("--meta: expected KEY=VALUE, such as --meta customer=7")
+    return {key: value for key, _, value in pairs} or None
 
 
 def _print_job(row: Record, steps: Sequence[Record], is_json: bool) -> None:

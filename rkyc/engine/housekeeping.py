@@ -1,5 +1,5 @@
-"""The loops by which every worker keeps the house: deadlines, waits that were too long, dead letters, orphans,
-payloads.
+"""The loops by which every worker keeps the house: deadlines, waits that were too long, dead letters, retention,
+orphans, payloads.
 
 None has a leader: what they do is due at an instant that stands in the database, and whoever looks after it
 finds it.
@@ -20,6 +20,7 @@ from rkyc.engine.notices import Notices
 from rkyc.engine.orphans import Orphans
 from rkyc.engine.rates import prune_rates
 from rkyc.engine.redrive import Redrive
+from rkyc.engine.retire import Retire
 from rkyc.store.pool import Pool
 from rkyc.telemetry.metrics import Metrics
 
@@ -31,7 +32,14 @@ class Housekeeping:
     """The loops by name; each looks at least every three polls."""
 
     def __init__(
-        self, *, pool: Pool, clock: DatabaseClock, notices: Notices, metrics: Metrics, poll_s: float
+        self,
+        *,
+        pool: Pool,
+        clock: DatabaseClock,
+        notices: Notices,
+        metrics: Metrics,
+        poll_s: float,
+        retention_days: float | None,
     ) -> None:
         interval_s = LOOK_POLLS * poll_s
         self._expiry = Expiry(pool=pool, clock=clock, notices=notices, metrics=metrics, interval_s=interval_s)
@@ -41,6 +49,7 @@ class Housekeeping:
             "deadlines": Deadlines(pool=pool, clock=clock, metrics=metrics).run_once,
             "expiry": self._expiry.run_once,
             "dead letters": redrive.run_once,
+            "retention": Retire(pool=pool, clock=clock, default_days=retention_days).run_once,
             "orphans": orphans.run_once,
             "rates": functools.partial(prune_rates, pool),
         }

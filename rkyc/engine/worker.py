@@ -74,6 +74,8 @@ class WorkerOptions:
     direct_dsn: str | None = None
     version: str = ""
     for_suspects: bool = False
+    # How long ended jobs are kept, in days, unless their pipeline says; None: for ever.
+    retention_days: float | None = None
     upkeep: UpkeepOptions = field(default_factory=UpkeepOptions)
 
 
@@ -274,6 +276,7 @@ class Worker:
             notices=self._notices,
             metrics=self._metrics,
             poll_s=self._options.upkeep.poll_s,
+            retention_days=self._options.retention_days,
         )
         self._watch_loop = PeriodicLoop("watch", self._upkeep.watch, interval_s=1.0)
         self._beat_loop = PeriodicLoop("beat", self._beat, interval_s=self._options.upkeep.poll_s)

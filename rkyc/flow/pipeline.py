@@ -18,6 +18,7 @@ from rkyc.flow.broadcast import Handler, Subscription
 from rkyc.flow.compile import compile_graph
 from rkyc.flow.graph import Graph, Part, Place
 from rkyc.flow.lane import LanePolicy
+from rkyc.flow.retention import Retention
 from rkyc.flow.schedule import Schedule
 from rkyc.flow.step import describe
 
@@ -37,6 +38,8 @@ class Pipeline:
     version: int
     steps: Part
     title: str = ""
+    # How long its jobs are kept after their end; None: as long as the process says.
+    retention: Retention | None = None
     graph: Graph = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -77,6 +77,7 @@ SCHEDULE_REFUSED = "schedule.refused"
 # What became of jobs that failed.
 DEAD_LETTERS_REDRIVEN = "dead_letters.redriven"
 DEAD_LETTERS_DROPPED = "dead_letters.dropped"
+JOBS_RETIRED = "jobs.retired"
 
 # The database.
 STORE_MIGRATED = "store.migrated"

@@ -35,7 +35,17 @@ STATEMENTS: Mapping[str, Statement] = {
 }
 # Tables that stay small however long the system runs.
 BOUNDED_TABLES = frozenset(
-    {"start_limit", "schema_version", "lane", "pipeline_version", "boot", "worker", "limit_rule", "breaker"}
+    {
+        "start_limit",
+        "retention",
+        "schema_version",
+        "lane",
+        "pipeline_version",
+        "boot",
+        "worker",
+        "limit_rule",
+        "breaker",
+    }
 )
 # Shared buffers that one statement may touch: so many at all, and so many for each row of its example.
 PAGES_MAX = 100

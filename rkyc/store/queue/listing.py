@@ -6,10 +6,13 @@ by an index that has their order, and never by looking at all jobs. The order is
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from rkyc.errors import InvalidInputError
+from rkyc.flow import payload
 from rkyc.flow.ids import RANDOM_BYTES, make_uuid7
 from rkyc.store.pool import Connection, Record, fetch, fetch_row
 from rkyc.store.statements import Statement, load
@@ -33,17 +36,23 @@ async def list_jobs(
     pipeline: str | None = None,
     status: str | None = None,
     corp: str | None = None,
+    metadata: Mapping[str, str] | None = None,
     since: datetime | None = None,
     before: UUID | None = None,
     limit: int = 50,
 ) -> list[Record]:
-    """Return rows of `job_status`, newest first; `before` is the last id of the page before."""
+    """Return rows of `job_status`, newest first; `before` is the last id of the page before.
+
+    `metadata` pairs must all hold, each as a text or as the JSON value that it reads as.
+    """
     values: dict[str, Any] = {
         "pipeline": pipeline,
         "status": status,
         "corp": corp,
         "since": since,
         "limit": limit,
+        "texts": [payload.encode({key: text}) for key, text in (metadata or {}).items()],
+        "values": [payload.encode({key: _read_value(text)}) for key, text in (metadata or {}).items()],
     }
     values |= {"below": _NUMBER_MAX, "from_number": 0}
     if before is not None or since is not None:
@@ -53,8 +62,19 @@ async def list_jobs(
         if (before is not None and bounds["below"] is None) or (since and bounds["from_number"] is None):
             return []
         values |= {name: value for name, value in bounds.items() if value is not None}
-    statement = _choose(pipeline, status, corp)
+    statement = _SQL["list_jobs_of_metadata"] if metadata else _choose(pipeline, status, corp)
+    if metadata and corp is not None:
+        raise InvalidInputError(
+            "jobs are listed by company or by metadata, not by both: ask for corp_id=… as metadata"
+        )
     return await fetch(conn, statement, **{name: values[name] for name in statement.params})
+
+
+def _read_value(text: str) -> Any:
+    try:
+        return payload.decode(text)
+    except InvalidInputError:
+        return text
 
 
 def _choose(pipeline: str | None, status: str | None, corp: str | None) -> Statement:

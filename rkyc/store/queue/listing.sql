@@ -103,3 +103,24 @@ CROSS JOIN LATERAL (SELECT * FROM rkyc.job_status s WHERE s.job_id = j.uuid OFFS
 WHERE (:since::timestamptz IS NULL OR j.created_at >= :since) AND (:pipeline::text IS NULL OR j.pipeline = :pipeline)
   AND (:status::text IS NULL OR s.status = :status) AND (s.metadata ->> 'corp_id' = :corp OR s.metadata ->> 'corp' = :corp)
 ORDER BY f.id DESC LIMIT :limit;
+
+-- name: list_jobs_of_metadata
+-- By the first pair, which may be said at the enqueue or later by a step, as a text or as a value; then all pairs must hold in
+-- what was said last.
+SELECT s.*
+FROM (
+  SELECT DISTINCT f.id FROM unnest(ARRAY[(:texts::text[])[1], (:values::text[])[1]]) w(meta)
+  CROSS JOIN LATERAL (
+    SELECT j.id FROM rkyc.job j WHERE j.metadata @> w.meta::jsonb AND j.metadata <> '{}'
+    UNION ALL
+    SELECT c.job_id FROM rkyc.checkpoint c WHERE c.metadata @> w.meta::jsonb AND c.metadata IS NOT NULL
+    UNION ALL
+    SELECT h.job_id FROM rkyc.history h WHERE h.metadata @> w.meta::jsonb AND h.metadata IS NOT NULL
+  ) f WHERE f.id < :below AND (f.id, 0) >= (:from_number, 0) ORDER BY f.id DESC
+) f
+CROSS JOIN LATERAL (SELECT j.uuid, j.pipeline, j.created_at FROM rkyc.job j WHERE j.id = f.id OFFSET 0) j
+CROSS JOIN LATERAL (SELECT * FROM rkyc.job_status s WHERE s.job_id = j.uuid OFFSET 0) s
+WHERE (:since::timestamptz IS NULL OR j.created_at >= :since) AND (:pipeline::text IS NULL OR j.pipeline = :pipeline)
+  AND (:status::text IS NULL OR s.status = :status)
+  AND (SELECT bool_and(s.metadata @> t.text::jsonb OR s.metadata @> t.value::jsonb) FROM unnest(:texts::text[], :values::text[]) t(text, value))
+ORDER BY f.id DESC LIMIT :limit;

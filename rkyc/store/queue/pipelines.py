@@ -11,6 +11,7 @@ from rkyc.flow.lane import LanePolicy
 from rkyc.flow.pipeline import Registry
 from rkyc.store.pool import Connection, Record, fetch, fetch_row
 from rkyc.store.queue.expiry import declare_start_limits
+from rkyc.store.queue.retention import declare_retention
 from rkyc.store.statements import load
 
 _SQL = load(__file__)
@@ -22,6 +23,7 @@ async def register_pipelines(conn: Connection, registry: Registry) -> None:
     if registry.policies:
         await register_policies(conn, list(registry.policies.values()))
     await declare_start_limits(conn, list(registry))
+    await declare_retention(conn, list(registry))
     for pipeline in registry:
         graph = pipeline.graph
         await fetch(
