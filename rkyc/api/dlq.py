@@ -19,7 +19,7 @@ from rkyc.store.queue.dead_letters import OPEN_STATES, Filter
 DLQ = "/api/v1/dlq"
 _NUMBER_MAX = 2**63 - 1
 _State = Literal["dead", "archived"]
-_Reason = Literal["task_failed", "ttl_expired", "worker_lost"]
+_Reason = Literal["task_failed", "ttl_expired", "worker_lost", "compensation_failed"]
 
 
 class LettersQuery(Request):

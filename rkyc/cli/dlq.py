@@ -27,6 +27,7 @@ class Reason(StrEnum):
     TASK_FAILED = "task_failed"
     TTL_EXPIRED = "ttl_expired"
     WORKER_LOST = "worker_lost"
+    COMPENSATION_FAILED = "compensation_failed"
 
 
 QueueOption: TypeAlias = Annotated[str | None, typer.Option(help="Of this queue alone, such as dlq.default.")]

@@ -1,4 +1,4 @@
-"""`rkyc jobs pause|resume|fork|diff|runs` and `rkyc rerun`: jobs that are done again in part, and how they differ."""
+"""`rkyc jobs pause|resume|fork|diff|runs|migrate` and `rkyc rerun`: jobs that are done again in part, and how they differ."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ program = make_program(help="Run what changed of an ended job again, as a new jo
 
 def add_to(jobs: typer.Typer) -> None:
     """Add the commands of this module to `rkyc jobs`."""
-    for command in (pause, resume, fork, diff, runs):
+    for command in (pause, resume, fork, diff, runs, migrate):
         jobs.command()(command)
 
 
@@ -152,6 +152,39 @@ def runs(job_id: JobArgument, json: JsonOption = False, dsn: DsnOption = None) -
         print_json([dict(row) for row in rows])
     else:
         print_table(_RUN_COLUMNS, ([row[name] for name in _RUN_COLUMNS] for row in rows))
+
+
+def migrate(
+    job_id: Annotated[UUID | None, typer.Argument(metavar="[JOB_ID]")] = None,
+    pipeline: Annotated[
+        str | None, typer.Option(help="All jobs of this pipeline that wait for a worker of an older version.")
+    ] = None,
+    version: VersionOption = None,
+    app: AppOption = None,
+    json: JsonOption = False,
+    dsn: DsnOption = None,
+) -> None:
+    """Move a job, or all that are blocked, to a newer version by its up-casters."""
+    if (job_id is None) is (pipeline is None):
+        raise ConfigError("rkyc jobs migrate needs a JOB_ID, or --pipeline NAME for all that are blocked")
+
+    async def act() -> dict[str, Any]:
+        async with open_store(dsn) as store:
+            if job_id is not None:
+                registry = await _load_registry(store, job_id, app)
+                moved = await store.client.migrate(job_id, registry, version=version, by=name_actor())
+                return {"job_id": job_id, "version": moved}
+            registry = load_pipelines(str(pipeline), app or ())
+            count = await store.client.migrate_all(str(pipeline), registry, version=version, by=name_actor())
+            return {"pipeline": pipeline, "moved": count}
+
+    said = run_async(act())
+    if json:
+        print_json(said)
+    elif job_id is not None:
+        print(f"{job_id} is of version {said['version']} now")
+    else:
+        print(f"{said['moved']} jobs of {pipeline} moved")
 
 
 @program.command()

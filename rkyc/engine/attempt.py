@@ -48,7 +48,7 @@ def check_start(claim: Claim, place: Place, ctx: Context) -> None:
         raise PoisonError(
             f"step {place.name} took its process down {claim.alone_crashes} times while it ran alone: it will not run again"
         )
-    if claim.deadline_at is not None and ctx.now >= claim.deadline_at:
+    if claim.deadline_at is not None and ctx.now >= claim.deadline_at and not place.is_undo:
         raise DeadlineExceededError(
             f"the job's deadline of {claim.deadline_at.isoformat(timespec='seconds')} has passed"
         )
@@ -60,7 +60,7 @@ def deadline_of(place: Place, claim: Claim, now: float, *, is_waiting: bool = Fa
     if claim.deadline_at is None and timeouts.start_to_close is None and timeouts.total is None:
         return None
     limits = [timeouts.start_to_close] if timeouts.start_to_close is not None and not is_waiting else []
-    if claim.deadline_at is not None:
+    if claim.deadline_at is not None and not place.is_undo:
         limits.append(claim.deadline_at.timestamp() - now)
     if timeouts.total is not None:
         limits.append(timeouts.total - (now - claim.step_started_at))

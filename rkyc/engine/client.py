@@ -22,6 +22,7 @@ from rkyc.engine.dead_letters import DeadLetters
 from rkyc.engine.enqueuer import GROUP_ROWS_MAX, Enqueuer
 from rkyc.engine.intake import encode_input, encode_traits, insert_jobs, make_job_ids
 from rkyc.engine.looking import Looking
+from rkyc.engine.migrating import Migrating
 from rkyc.engine.pausing import Pausing
 from rkyc.engine.payloads import Payloads, Wrapped, add_tenant
 from rkyc.engine.schedules import Schedules
@@ -53,7 +54,7 @@ class Submitted:
     is_new: bool
 
 
-class Client(Budgeting, Looking, Broadcasting, Changing, Pausing):
+class Client(Budgeting, Looking, Broadcasting, Changing, Migrating, Pausing):
     """Jobs and `schedules`, by one pool. `Client(dsn)` opens a pool of its own at the first call; close it with `aclose`.
 
     Raises:

@@ -27,6 +27,7 @@ from rkyc.flow.outcome import (
     Arrive,
     BranchAdvance,
     Completed,
+    Continue,
     Fail,
     Finish,
     Fork,
@@ -34,11 +35,13 @@ from rkyc.flow.outcome import (
     Release,
     Retry,
     Spread,
+    Undo,
     Wait,
 )
 from rkyc.flow.step import SaveFunction
+from rkyc.flow.undo import begin_undo
 from rkyc.store.pool import Connection, Pool, refuse_data_errors, translate_errors
-from rkyc.store.queue import commits, dead_letters, maps
+from rkyc.store.queue import commits, dead_letters, maps, restarts
 from rkyc.telemetry import events
 from rkyc.telemetry.logs import get_logger
 
@@ -49,7 +52,7 @@ SAVE_LIMIT_S = 5.0
 # How much later than ours Postgres' own limits end a save: our error says more. Seconds.
 SERVER_MARGIN_S = 1.0
 
-_Alone: TypeAlias = Advance | Finish | Fork | Spread | Arrive | Fail | Retry | Wait
+_Alone: TypeAlias = Advance | Finish | Fork | Spread | Arrive | Fail | Retry | Wait | Undo | Continue
 _Done: TypeAlias = Advance | Finish | Fork | Spread | Arrive
 
 
@@ -85,7 +88,9 @@ class Committer:
             return self.flusher.submit(outcome)
         saves = isinstance(outcome, (Advance, Finish, Arrive)) and outcome.done.save is not None
         asks = isinstance(outcome, Finish) and endings.asks_ending(outcome.claim)
-        if saves or asks or isinstance(outcome, (Fork, Spread, Fail)):
+        if isinstance(outcome, Undo):
+            return self._commit_alone(outcome, outcome.is_branched)
+        if saves or asks or isinstance(outcome, (Fork, Spread, Fail, Continue)):
             return self._commit_alone(outcome, is_branched)
         if is_branched and isinstance(outcome, Advance):
             return self.flusher.submit(BranchAdvance(*outcome))
@@ -124,7 +129,9 @@ class Committer:
                 if save is not None:
                     limit_s = self._save_limit_s + SERVER_MARGIN_S
                     await commits.bound_transaction(conn, int(limit_s * 1000))
-                if not await _lock(conn, claim, of_all=is_branched and isinstance(outcome, Fail)):
+                if not await _lock(
+                    conn, claim, of_all=is_branched and isinstance(outcome, Fail | Undo | Continue)
+                ):
                     raise LeaseLostError(f"job {claim.uuid}: the lease of step {claim.step} is lost")
                 if save is not None:
                     assert isinstance(done, Completed)
@@ -234,6 +241,27 @@ class Committer:
                 case Arrive():
                     await commits.avoid_scans(conn)
                     await commits.arrive_tasks(conn, [outcome], worker_id=worker_id, now=now)
+                case Continue():
+                    if (
+                        is_branched
+                        and await commits.sweep_tasks(conn, claim.job_id, kept=claim.branch) is None
+                    ):
+                        raise _Blocked
+                    ended = Finish(claim, outcome.done)
+                    await commits.finish_tasks(conn, [ended], worker_id=worker_id, now=now)
+                    await commits.drop_branching(conn, claim.job_id)
+                    await endings.complete_job(conn, claim, now)
+                    await restarts.continue_job(conn, claim.job_id, outcome.job_id, outcome.input)
+                case Undo():
+                    if (
+                        is_branched
+                        and await commits.sweep_tasks(conn, claim.job_id, kept=claim.branch) is None
+                    ):
+                        raise _Blocked
+                    completed = await restarts.list_completed(conn, claim.job_id)
+                    done = outcome.done._replace(output=begin_undo(outcome, completed))
+                    begun = Advance(claim, done, outcome.next_step)
+                    await commits.advance_tasks(conn, [begun], worker_id=worker_id, now=now)
                 case Fail():
                     left: list[dict[str, Any]] | None = []
                     if is_branched:
@@ -249,6 +277,9 @@ class Committer:
                         worker_id=worker_id,
                         now=now,
                     )
+                    if outcome.restart is not None:
+                        told = payload.encode({"compensated": outcome.undone})
+                        await restarts.reopen_undone(conn, claim.job_id, outcome.restart, metadata=told)
                     await _bury(conn, outcome, now)
                     await endings.end_job(conn, claim.job_id, "failed")
 
@@ -262,13 +293,13 @@ class Committer:
                 async with self._pool.connection() as conn:
                     if await commits.find_leases(conn, [lease]):
                         # An advance leaves its lease where it is; all others end it.
-                        landed = isinstance(outcome, Advance) and await commits.find_checkpoints(
+                        landed = isinstance(outcome, Advance | Undo) and await commits.find_checkpoints(
                             conn, [outcome]
                         )
                         return True if landed else None
                     if isinstance(outcome, Fork | Spread | Arrive):
                         return bool(await commits.find_checkpoints(conn, [outcome]))
-                    if isinstance(outcome, Finish | Fail):
+                    if isinstance(outcome, Finish | Fail | Continue):
                         return bool(await commits.find_ends(conn, [lease]))
                     return isinstance(outcome, Retry | Wait)
             except (DatabaseConnectionError, StoreError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 from uuid import UUID
 
 from rkyc.engine.blocking import BlockingCall, run_in_child, run_in_thread
@@ -14,15 +14,18 @@ from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.execution import Execution
 from rkyc.engine.executor_threads import Threads
 from rkyc.engine.flusher import Flusher
+from rkyc.engine.intake import encode_input, make_job_ids
 from rkyc.engine.journal import StepJournal
 from rkyc.engine.notices import Notices
 from rkyc.engine.spawn import StepChildren
 from rkyc.engine.stream import StreamWriter, TokenStream
+from rkyc.engine.succession import NextRun
 from rkyc.engine.waiting import StepWaits
 from rkyc.errors import DefinitionError, LeaseLostError
 from rkyc.flow import payload
 from rkyc.flow.context import REFUSE, StepLog
 from rkyc.flow.job import Item
+from rkyc.flow.outcome import Completed
 from rkyc.flow.step import Step
 from rkyc.store.pool import Pool
 
@@ -208,6 +211,21 @@ class Context:
         notes = self._take_notes()
         notes.warnings.append({"code": code, "message": message, "subject": subject})
         notes.is_degraded = notes.is_degraded or partial
+
+    def continue_as_new(self, input: Any) -> NoReturn:
+        """End this run and start the next one with this input."""
+        text, (job_id,) = encode_input(input), make_job_ids(1)
+        notes = self.notes or Notes()
+        done = Completed(
+            self._step.name,
+            self.attempt,
+            payload.encode({"continued_as": str(job_id)}),
+            self.started_at,
+            notes.is_degraded,
+            notes.warnings_json(),
+            notes.metadata_json(),
+        )
+        raise NextRun(done, job_id, text)
 
     def progress(self, fraction: float) -> None:
         """Tell listeners how far the step is (0-1): a hint, not kept."""

@@ -14,13 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rkyc.engine.attempt import (
-    check_start,
-    complete,
-    deadline_of,
-    is_suspect,
-    unknown_step,
-)
+from rkyc.engine.attempt import check_start, complete, deadline_of, is_suspect, unknown_step
 from rkyc.engine.batches import Batches
 from rkyc.engine.children import ChildProcesses
 from rkyc.engine.clock import DatabaseClock
@@ -30,7 +24,7 @@ from rkyc.engine.execution import LIMITS, Execution, judge, uncancel
 from rkyc.engine.executor_threads import Threads
 from rkyc.engine.inputs import Inputs, Unopened
 from rkyc.engine.items import borrow_outputs
-from rkyc.engine.job_log import log_end
+from rkyc.engine.migrating import move_blocked
 from rkyc.engine.notices import Notices
 from rkyc.engine.pausing import Pauses
 from rkyc.engine.payloads import Payloads
@@ -38,16 +32,14 @@ from rkyc.engine.pulse import Pulses
 from rkyc.engine.slots import Slots
 from rkyc.engine.stream import StreamWriter
 from rkyc.engine.suspend import Suspend, find_suspend
-from rkyc.errors import (
-    LeaseLostError,
-    RkycError,
-    WorkerBaseException,
-)
+from rkyc.engine.telling import tell_outcome
+from rkyc.errors import LeaseLostError, RkycError, WorkerBaseException
 from rkyc.flow.decide import decide_failure, decide_skip, decide_success, error_code_of, make_fail, message_of
 from rkyc.flow.graph import Place
 from rkyc.flow.job import Claim
-from rkyc.flow.outcome import Advance, Fail, Finish, Outcome, Release, Retry, Wait, lanes_begun
+from rkyc.flow.outcome import Advance, Continue, Fail, Outcome, Release, Undo, Wait, lanes_begun
 from rkyc.flow.pipeline import Pipeline, Registry
+from rkyc.flow.undo import decide_undo
 from rkyc.store.pool import Pool
 from rkyc.telemetry import events
 from rkyc.telemetry.logs import get_logger
@@ -185,6 +177,8 @@ class Executor:
         claim = execution.claim
         pipeline = self._registry.get(claim.pipeline, claim.version)
         if pipeline is None:
+            if await move_blocked(self._surroundings.pool, self._registry, claim):
+                return
             kind = "version_blocked" if self._serves_other_version(claim.pipeline) else "no_worker"
             await self._park(execution, kind)
             return
@@ -195,7 +189,7 @@ class Executor:
         if self.pauses.keys and (key := self.pauses.find(claim)) is not None:
             await self._hold(execution, key)
             return
-        place = pipeline.graph.places.get(claim.step)
+        place = pipeline.graph.find(claim.step)
         if place is None:
             await self._committer.commit(
                 make_fail(claim, claim.step, unknown_step(claim), 1), is_branched=pipeline.graph.is_forked
@@ -211,6 +205,11 @@ class Executor:
             if execution.scopes:
                 self._slots.leave(execution)
             if type(landed) is not Advance:
+                if type(landed) is Undo:
+                    # Whoever takes it next sees what all branches did.
+                    claim.events, claim.step = claim.events + 1, landed.next_step
+                    claim.error_attempts = claim.crash_attempts = claim.alone_crashes = 0
+                    await self._release(execution, claim.lane)
                 return
             place = self._move_on(claim, pipeline, landed, inputs)
             now = claim.step_started_at
@@ -253,7 +252,10 @@ class Executor:
         claim.error_attempts = claim.crash_attempts = claim.alone_crashes = 0
         claim.step = landed.next_step
         claim.step_started_at = self._clock.seconds()
-        place = pipeline.graph.places[landed.next_step]
+        try:
+            place = pipeline.graph.places[landed.next_step]
+        except KeyError:
+            place = pipeline.graph.undo[landed.next_step]
         claim.lane = place.step.lane or claim.job_lane
         inputs.move_on(place, landed.done.step, landed.done.output)
         return place
@@ -336,6 +338,10 @@ class Executor:
         if not isinstance(error, RkycError):
             _log.error(events.STEP_FAILED, job_id=str(claim.uuid), step=place.name, exc_info=error)
         outcome = decide_failure(place, claim, error, now=self._clock.now(), random=random.random())
+        if type(outcome) is Fail:
+            pipeline = self._registry.get(claim.pipeline, claim.version)
+            assert pipeline is not None
+            return decide_undo(pipeline.graph, outcome, now=self._clock.seconds())
         if outcome is not None:
             return outcome
         # An optional step: the job goes on, degraded, and says so.
@@ -370,27 +376,14 @@ class Executor:
         if not held:
             self._metrics.lease_lost()
             return None
-        self._tell(claim, place, outcome)
-        if place.is_forked and isinstance(outcome, Fail):
+        scheduled = tell_outcome(self._notices, self._metrics, claim, place, outcome)
+        if type(outcome) is Advance:
+            return outcome
+        if scheduled:
+            self._on_scheduled()
+        for lane in lanes_begun(outcome) & self.open_lanes:
+            self.on_ready(lane)
+        if isinstance(outcome, Undo) or (place.is_forked and isinstance(outcome, Fail | Continue)):
             # Its siblings may run anywhere.
             self._notices.wake_lane(f"cancel:{claim.job_id}")
         return outcome
-
-    def _tell(self, claim: Claim, place: Place, outcome: Outcome) -> None:
-        """Say what was committed: hints to the listeners, a line at a job's end, the counters."""
-        if isinstance(outcome, (Finish, Fail)):
-            state = "completed" if isinstance(outcome, Finish) else "failed"
-            self._metrics.job_ended(claim.pipeline, state)
-            self._notices.progress(claim, state, place.name)
-            log_end(claim, place.name, outcome)
-            return
-        self._notices.outcome(claim, place, outcome)
-        if type(outcome) is Advance:
-            return
-        for lane in lanes_begun(outcome) & self.open_lanes:
-            self.on_ready(lane)
-        if isinstance(outcome, Retry):
-            self._metrics.step_retried(place.name, outcome.error_code or "")
-            self._on_scheduled()
-        elif isinstance(outcome, Wait) and outcome.due_at is not None:
-            self._on_scheduled()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal, Protocol, TypeVar
+from typing import Any, Final, Literal, NoReturn, Protocol, TypeVar
 from uuid import UUID
 
 from rkyc.flow.job import Item
@@ -254,6 +254,16 @@ class StepContext(Protocol):
 
     def warn(self, code: str, message: str, *, subject: str | None = None, partial: bool = True) -> None:
         """Add a warning to the job; with `partial` the step counts as degraded and the job as partial."""
+        ...
+
+    def continue_as_new(self, input: Any) -> NoReturn:
+        """End this run and start the next one with this input, linked, in one transaction; does not return.
+
+        The next run is of the newest version of the pipeline. Other branches of this run end with it.
+
+        Raises:
+            InvalidInputError, PayloadTooLargeError: the input can't be stored.
+        """
         ...
 
     def progress(self, fraction: float) -> None:

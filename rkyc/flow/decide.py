@@ -19,6 +19,7 @@ from rkyc.flow import payload
 from rkyc.flow.graph import ITEMS_SPAN, MAP_ITEMS_MAX, Each, Graph, Place, key_text
 from rkyc.flow.job import Claim
 from rkyc.flow.outcome import Advance, Arrive, Completed, Fail, Finish, Fork, Member, Outcome, Retry, Spread
+from rkyc.flow.undo import FAILED_REASON, PREFIX, Undone, end_undo
 
 MESSAGE_CHARS_MAX = 500
 # What an item of a map is called, for people.
@@ -124,6 +125,8 @@ def decide_failure(
     place: Place, claim: Claim, error: BaseException, *, now: datetime, random: float
 ) -> Retry | Fail | None:
     """Return a retry or the failure of the job; None: the step is optional, the job goes on without it."""
+    if isinstance(error, Undone):
+        return end_undo(claim, error)
     step = place.step
     error_attempts = claim.error_attempts + 1
     if step.retry.allows(error, error_attempts):
@@ -172,13 +175,19 @@ def make_fail(claim: Claim, step: str, error: BaseException, error_attempts: int
         claim=claim,
         step=step,
         attempt=max(1, error_attempts + claim.crash_attempts),
-        reason="worker_lost" if error_code_of(error) == "POISON" else "task_failed",
+        reason=_reason_of(step, error),
         error_code=error_code_of(error),
         error_class=error_class_of(error),
         error_message=message_of(error),
         error_details=_details_of(error),
         error_attempts=error_attempts,
     )
+
+
+def _reason_of(step: str, error: BaseException) -> str:
+    if step.startswith(PREFIX):
+        return FAILED_REASON
+    return "worker_lost" if error_code_of(error) == "POISON" else "task_failed"
 
 
 def error_code_of(error: BaseException) -> str:

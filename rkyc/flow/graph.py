@@ -225,6 +225,11 @@ class Place:
         """The places that may come right before this one."""
         return tuple(name for slot in self.slots for name in slot)
 
+    @property
+    def is_undo(self) -> bool:
+        """True for a compensator: it runs past the job's deadline."""
+        return self.step.name.startswith("undo:")
+
 
 @dataclass(slots=True)
 class Graph:
@@ -232,7 +237,13 @@ class Graph:
 
     places: dict[str, Place] = field(default_factory=dict)
     first: str = ""
+    # The compensators in the order in which they run, and the place that ends them (see flow/undo.py).
+    undo: dict[str, Place] = field(default_factory=dict)
     is_forked: bool = False
+
+    def find(self, name: str) -> Place | None:
+        """Return the place of a step or of a compensator."""
+        return self.places.get(name) or self.undo.get(name)
 
     def describe(self) -> dict[str, Any]:
         """Return the JSON that the views and `rkyc graph` read; what few places have is left out elsewhere."""

@@ -10,8 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
+from uuid import UUID
 
 from rkyc.flow.job import Claim
+from rkyc.flow.restart import Restart
 from rkyc.flow.step import SaveFunction
 
 
@@ -132,6 +134,34 @@ class Fail:
     error_message: str
     error_details: str | None
     error_attempts: int
+    # What was undone before, and where a retry by a person then goes on.
+    undone: tuple[str, ...] = ()
+    restart: Restart | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """The run is done, and the next one (`job_id`, `input` as JSON text) begins with its end."""
+
+    claim: Claim
+    done: Completed
+    job_id: UUID
+    input: str
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """The job failed for good: its siblings end, and `order` names the steps to undo as far as they are completed.
+
+    `done` is the checkpoint `undo:begin`, `next_step` the first compensator.
+    """
+
+    claim: Claim
+    done: Completed
+    next_step: str
+    order: tuple[str, ...]
+    # The job may have forked: it is locked on its own row.
+    is_branched: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +192,9 @@ class Wait:
     match: str | None = None
 
 
-Outcome: TypeAlias = Advance | Finish | Fork | Spread | Arrive | Retry | Fail | Release | Wait
+Outcome: TypeAlias = (
+    Advance | Finish | Fork | Spread | Arrive | Retry | Fail | Release | Wait | Undo | Continue
+)
 
 
 def lanes_begun(outcome: Outcome) -> frozenset[str]:

@@ -7,9 +7,9 @@ version. A registry refuses two pipelines of one name and version.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import pydantic
 
@@ -21,8 +21,11 @@ from rkyc.flow.lane import LanePolicy
 from rkyc.flow.retention import Retention
 from rkyc.flow.schedule import Schedule
 from rkyc.flow.step import describe
+from rkyc.flow.undo import add_undo
 
 _NAME = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
+# (input, outputs by step) -> the same as the newer version has them.
+Upcast: TypeAlias = Callable[[Any, dict[str, Any]], tuple[Any, dict[str, Any]]]
 STANDARD_LANES = ("high", "default", "low")
 
 
@@ -40,6 +43,8 @@ class Pipeline:
     title: str = ""
     # How long its jobs are kept after their end; None: as long as the process says.
     retention: Retention | None = None
+    # (older, newer version) -> what turns a job's input and outputs by step into the newer version's.
+    upcast: Mapping[tuple[int, int], Upcast] = field(default_factory=dict)
     graph: Graph = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -51,7 +56,26 @@ class Pipeline:
             raise DefinitionError(
                 f"pipeline {self.name}: version {self.version!r} can't be used: expected a whole number from 1"
             )
+        for older, newer in self.upcast:
+            if not older < newer <= self.version:
+                raise DefinitionError(
+                    f"pipeline {self.name}@{self.version}: upcast from {older} to {newer} can't be used: expected an older "
+                    f"version, and a newer one up to {self.version}"
+                )
         object.__setattr__(self, "graph", compile_graph(self.steps))
+        add_undo(self.graph)
+
+    def find_upcasts(self, version: int) -> list[Upcast] | None:
+        """Return the up-casters that lead from a version to this one, in their order; None: none do."""
+        path: list[Upcast] = []
+        while version != self.version:
+            reachable = [newer for older, newer in self.upcast if older == version and newer <= self.version]
+            if not reachable:
+                return None
+            newer = max(reachable)
+            path.append(self.upcast[version, newer])
+            version = newer
+        return path
 
     @property
     def lanes(self) -> set[str]:

@@ -59,7 +59,8 @@ class WaitReason(StrEnum):
     FAIR = "fair"
 
 
-_TERMINAL = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED})
+_TERMINAL_IN_ORDER = (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED)
+_TERMINAL = frozenset(_TERMINAL_IN_ORDER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,46 @@ MOVES: tuple[Move, ...] = (
         JobState.PENDING,
         "retry by a person",
         "history -> ready at the steps that were left",
+    ),
+    Move(JobState.PENDING, JobState.PENDING, "pause", "ready, scheduled or waiting -> waiting"),
+    Move(
+        JobState.RUNNING,
+        JobState.PENDING,
+        "pause",
+        "running -> waiting at the last checkpoint; the executor is told",
+    ),
+    Move(
+        JobState.PENDING,
+        JobState.PENDING,
+        "resume",
+        "waiting -> ready, or scheduled where its time has not come",
+    ),
+    *(
+        Move(
+            source,
+            JobState.PENDING,
+            "retry from a step",
+            "history -> ready there; later checkpoints kept aside",
+        )
+        for source in _TERMINAL_IN_ORDER
+    ),
+    Move(
+        JobState.PENDING,
+        JobState.PENDING,
+        "migrate",
+        "tasks -> ready of another version, behind what was cast",
+    ),
+    Move(
+        JobState.RUNNING,
+        JobState.PENDING,
+        "migrate",
+        "running -> ready of another version; the executor is told",
+    ),
+    Move(
+        JobState.RUNNING,
+        JobState.COMPLETED,
+        "continue as new",
+        "running -> history; insert the next job, linked",
     ),
 )
 

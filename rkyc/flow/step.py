@@ -70,6 +70,7 @@ class Step:
     fingerprint: tuple[str, ...] = ()
     carry: CarryFunction | None = None
     batch: Batch | None = None
+    compensate: Step | None = None
 
     def __post_init__(self) -> None:
         # Names may be given, here and in `with_policy`.
@@ -168,6 +169,7 @@ def step(
     fingerprint: Iterable[str] = ...,
     carry: CarryFunction | None = ...,
     batch: Batch | None = ...,
+    compensate: Step | AnyFunction | None = ...,
 ) -> Callable[[AnyFunction], Step]: ...
 def step(
     fn: AnyFunction | None = None,
@@ -189,6 +191,7 @@ def step(
     fingerprint: Iterable[str] = (),
     carry: CarryFunction | None = None,
     batch: Batch | None = None,
+    compensate: Step | AnyFunction | None = None,
 ) -> Step | Callable[[AnyFunction], Step]:
     """Make a step of a function `(ctx, input, …) -> output`.
 
@@ -201,7 +204,8 @@ def step(
     `version` and `fingerprint` (prompt ids, models): `rkyc rerun --changed` runs the step again when they
     differ. `carry(conn, source_job_id, job_id)`: copies what `save` wrote to a job that is forked behind it.
     `batch`: the function is called as `(ctx, inputs)` for many tasks at once and returns a list with an answer, or
-    an error, for each.
+    an error, for each. `compensate(ctx, output)`: undoes a completed step when the
+    job fails for good; a step itself where it needs a policy of its own.
 
     Raises:
         DefinitionError: the function can't be a step; says why.
@@ -210,10 +214,7 @@ def step(
     def make(function: AnyFunction) -> Step:
         wanted, output = _read_signature(function) if batch is None else _read_batch(function)
         _check_place(function, run_in)
-        if lane is not None and not LANE_NAME.fullmatch(lane):
-            raise DefinitionError(
-                f"lane {lane!r} can't be used: expected lower-case letters, digits, _ . -, at most 63"
-            )
+        _check_lane(lane)
         blocking = None if inspect.iscoroutinefunction(function) else function
         return Step(
             name=check_name(name or function.__name__),
@@ -235,9 +236,23 @@ def step(
             fingerprint=tuple(fingerprint),
             carry=carry,
             batch=batch,
+            compensate=_as_compensator(compensate),
         )
 
     return make(fn) if fn is not None else make
+
+
+def _check_lane(lane: str | None) -> None:
+    if lane is not None and not LANE_NAME.fullmatch(lane):
+        raise DefinitionError(
+            f"lane {lane!r} can't be used: expected lower-case letters, digits, _ . -, at most 63"
+        )
+
+
+def _as_compensator(given: Step | AnyFunction | None) -> Step | None:
+    if given is None or isinstance(given, Step):
+        return given
+    return step(name=getattr(given, "__name__", "compensate").lstrip("_"))(given)
 
 
 def _read_signature(function: AnyFunction) -> tuple[tuple[Wanted, ...], Wanted]:

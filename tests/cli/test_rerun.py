@@ -119,3 +119,19 @@ async def test_jobs_and_lanes_are_paused_and_resumed(host: Host, tmp_path: Path)
     assert (await host.run("lanes", "resume", "default")).out == "lane default resumed\n"
     assert (await host.run("pipelines", "pause", "nothing")).code == 2
     assert "no tenant is paused" in (await host.run("tenants", "list")).err
+
+
+async def test_a_blocked_job_is_moved_to_the_newer_version(host: Host, tmp_path: Path) -> None:
+    apps = [("--app", f"tests.support.deploys:{name}") for name in ("only_old", "casting")]
+    text = json.dumps({"ledger": str(tmp_path / "ledger"), "job": 1})
+    job_id = (await host.run("submit", "deployed", *apps[0], "--input", text)).out.strip()
+    refused = await host.run("jobs", "migrate", job_id, "--app", "tests.support.deploys:only_new")
+    assert refused.code == 2 and "no up-caster leads from deployed@1 to version 2" in refused.err
+    moved = await host.run("jobs", "migrate", job_id, *apps[1])
+    assert moved.out == f"{job_id} is of version 2 now\n", moved
+    assert (
+        await host.run("jobs", "migrate", "--pipeline", "deployed", *apps[1])
+    ).out == "0 jobs of deployed moved\n"
+    assert (await host.run("jobs", "migrate")).code == 2
+    await host.serve("--no-api", "--only-app", *apps[1])
+    assert (await host.run("jobs", "watch", job_id)).code == 0

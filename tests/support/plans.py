@@ -45,6 +45,7 @@ BOUNDED_TABLES = frozenset(
         "worker",
         "limit_rule",
         "breaker",
+        "pause",
     }
 )
 # Shared buffers that one statement may touch: so many at all, and so many for each row of its example.

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from rkyc.flow.outcome import Advance, Arrive, Fail, Finish, Fork, Retry, Spread
+from rkyc.flow.outcome import Advance, Arrive, Fail, Finish, Fork, Retry, Spread, Undo
 from rkyc.store.pool import Connection, count_written, fetch, fetch_value
 from rkyc.store.statements import load
 
@@ -253,7 +253,9 @@ def _done_values(
     }
 
 
-async def find_checkpoints(conn: Connection, rows: Sequence[Advance | Fork | Spread | Arrive]) -> set[int]:
+async def find_checkpoints(
+    conn: Connection, rows: Sequence[Advance | Fork | Spread | Arrive | Undo]
+) -> set[int]:
     """Return the positions of those whose checkpoint stands: their commit landed."""
     found = await fetch(
         conn,

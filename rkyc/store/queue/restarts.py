@@ -82,7 +82,7 @@ async def fork_job(conn: Connection, new: NewFork, plan: Restart) -> tuple[int, 
         kept_outputs=[new.edited.get(kept.step) for kept in plan.kept],
         item_steps=[item.step for item in plan.items],
         item_maps=[item.map for item in plan.items],
-        **_plan_columns(plan),
+        **plan_columns(plan),
     )
     assert row is not None
     return row["copied"], row["lanes"]
@@ -90,12 +90,34 @@ async def fork_job(conn: Connection, new: NewFork, plan: Restart) -> tuple[int, 
 
 async def restart_job(conn: Connection, job_id: int, plan: Restart, *, from_step: str) -> list[str]:
     """Start an ended job again by a plan; return the lanes to wake, none when it has not ended."""
-    columns = _plan_columns(plan) | {"kept_steps": [*plan.kept_names]}
+    columns = plan_columns(plan) | {"kept_steps": [*plan.kept_names]}
     rows = await fetch(conn, _SQL["restart_job"], job_id=job_id, from_step=from_step, **columns)
     return sorted({row["lane"] for row in rows})
 
 
-def _plan_columns(plan: Restart) -> dict[str, Any]:
+async def continue_job(conn: Connection, job_id: int, uuid: UUID, input: str) -> None:
+    """Enqueue the next run of a job that completes in this transaction; `input` is JSON text."""
+    await fetch(conn, _SQL["continue_job"], job_id=job_id, uuid=uuid, input=input)
+
+
+async def read_outputs_of(conn: Connection, job_id: int) -> list[Record]:
+    """Return (step, output as JSON text) of a job's checkpoints, in their order."""
+    return await fetch(conn, _SQL["read_outputs_of"], job_id=job_id)
+
+
+async def list_completed(conn: Connection, job_id: int) -> set[str]:
+    """Return the names of the steps of a job that are completed."""
+    return {row["step"] for row in await fetch(conn, _SQL["list_completed"], job_id=job_id)}
+
+
+async def reopen_undone(conn: Connection, job_id: int, plan: Restart, *, metadata: str) -> None:
+    """Let a retry of a job that has just failed do again what was undone; `metadata` (JSON text) stays with its end."""
+    columns = plan_columns(plan) | {"kept_steps": [*plan.kept_names]}
+    await fetch(conn, _SQL["reopen_undone"], job_id=job_id, metadata=metadata, **columns)
+
+
+def plan_columns(plan: Restart) -> dict[str, Any]:
+    """Return a plan as the parameters of the statements that carry it out."""
     return {
         "kept_steps": [kept.step for kept in plan.kept],
         "is_forked": plan.is_forked,

@@ -182,3 +182,56 @@ WITH edition AS (
   RETURNING id
 )
 INSERT INTO rkyc.worker_edition (worker_id, edition_id) SELECT :worker_id, id FROM edition ON CONFLICT DO NOTHING;
+
+-- name: read_outputs_of
+SELECT c.step, c.output FROM rkyc.checkpoint c WHERE c.job_id = :job_id ORDER BY c.seq;
+
+-- name: list_completed
+SELECT DISTINCT c.step FROM rkyc.checkpoint c WHERE c.job_id = :job_id AND c.step !~ '^undo:';
+
+-- name: reopen_undone
+-- What was undone no longer counts: a retry of the job, which has just failed in this transaction, does it again.
+WITH moved AS (
+  DELETE FROM rkyc.checkpoint c WHERE c.job_id = :job_id AND c.step <> ALL (:kept_steps::text[]) RETURNING c.*
+), aside AS (
+  INSERT INTO rkyc.superseded_checkpoint (job_id, seq, branch, step, next_step, attempt, fence, worker_id, output, degraded, warnings,
+                                          metadata, started_at, finished_at, was_result, superseded_at)
+  SELECT job_id, seq, branch, step, next_step, attempt, fence, worker_id, output, degraded, warnings, metadata, started_at, finished_at,
+    false, clock_timestamp() FROM moved
+), forgotten AS (
+  UPDATE rkyc.journal u SET name = left(u.name, 200) || '~before:' || h.seq
+  FROM rkyc.history h WHERE h.job_id = :job_id AND u.job_id = :job_id AND u.step <> ALL (:kept_steps::text[])
+    AND u.name !~ '~before:[0-9]+$'
+), counted AS (
+  INSERT INTO rkyc.branching (job_id, events) SELECT h.job_id, h.seq FROM rkyc.history h WHERE h.job_id = :job_id AND :is_forked::boolean
+  ON CONFLICT (job_id) DO UPDATE SET events = greatest(rkyc.branching.events, excluded.events)
+), joins AS (
+  INSERT INTO rkyc.join_point (job_id, step, branch, remaining)
+  SELECT :job_id, p.step, p.branch, p.remaining
+  FROM unnest(:join_steps::text[], :join_branches::int[], :join_remainings::int[]) AS p(step, branch, remaining)
+  ON CONFLICT (job_id, step) DO UPDATE SET branch = excluded.branch, remaining = excluded.remaining
+)
+UPDATE rkyc.history h SET metadata = coalesce(h.metadata, '{}') || :metadata::jsonb, open_tasks = (
+  SELECT jsonb_agg(jsonb_build_object('branch', s.branch, 'step', s.step, 'lane', coalesce(s.lane, j.lane)))
+  FROM rkyc.job j CROSS JOIN unnest(:start_steps::text[], :start_branches::int[], :start_lanes::text[]) AS s(step, branch, lane)
+  WHERE j.id = :job_id)
+WHERE h.job_id = :job_id;
+
+-- name: continue_job
+-- nothing -> pending: the next run of a job that has just completed in this transaction, of the newest version
+WITH source AS (
+  SELECT j.*, v.version AS newest, v.first_step, coalesce(v.first_lane, j.lane) AS first_lane
+  FROM rkyc.job j CROSS JOIN LATERAL (
+    SELECT v.* FROM rkyc.pipeline_version v WHERE v.name = j.pipeline ORDER BY v.version DESC LIMIT 1) v
+  WHERE j.id = :job_id
+), new_job AS (
+  INSERT INTO rkyc.job (uuid, pipeline, version, lane, input, metadata, webhook_url, budget_usd, traits, created_at)
+  SELECT :uuid, s.pipeline, s.newest, s.lane, :input::jsonb,
+    (s.metadata - '{forked_from,forked_at,rerun_of}'::text[]) || jsonb_build_object('continued_from', s.uuid), s.webhook_url, s.budget_usd,
+    nullif(s.traits - '{on_end,parent,schedule,unique}'::text[], '{}'), clock_timestamp()
+  FROM source s RETURNING id
+), linked AS (
+  INSERT INTO rkyc.lineage (job_id, source_id, kind, at) SELECT n.id, :job_id, 'continue', clock_timestamp() FROM new_job n
+)
+INSERT INTO rkyc.ready (lane, job_id, step) SELECT s.first_lane, n.id, s.first_step FROM new_job n CROSS JOIN source s
+RETURNING lane;

@@ -38,6 +38,17 @@ FOR_PEOPLE = {name for name in STATEMENTS if name.startswith("list_")} - {"list_
     "read_horizon_holder",
     "read_why",
 }
+# What a person does to a job, a lane or a pipeline: each has tests of its own.
+FOR_PEOPLE |= {
+    "read_outputs_of",
+    "drop_joins",
+    "move_job",
+    "is_served",
+    "end_pause",
+    "has_name",
+    "forget_pauses",
+    "resume_job",
+}
 HOT = [statement for name, statement in STATEMENTS.items() if name not in FOR_PEOPLE]
 # What somebody asks about one job: never sent on a dedicated connection.
 READS = {"read_end", "read_job", "read_plan", "read_steps"}

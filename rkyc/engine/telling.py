@@ -1,0 +1,48 @@
+"""Says what was committed: hints to the listeners, a line at a job's end, the counters. Nothing rests on it."""
+
+from __future__ import annotations
+
+from rkyc.engine.notices import Notices
+from rkyc.flow.graph import Place
+from rkyc.flow.job import Claim
+from rkyc.flow.outcome import Advance, Continue, Fail, Finish, Outcome, Retry, Wait
+from rkyc.telemetry import events
+from rkyc.telemetry.logs import get_logger
+from rkyc.telemetry.metrics import Metrics
+
+_log = get_logger(__name__)
+
+
+def tell_outcome(notices: Notices, metrics: Metrics, claim: Claim, place: Place, outcome: Outcome) -> bool:
+    """Tell of an outcome that landed; return whether it has a time at which something is due."""
+    if type(outcome) is Advance:
+        notices.outcome(claim, place, outcome)
+        return False
+    match outcome:
+        case Fail():
+            _tell_end(notices, metrics, claim, "failed", outcome.step)
+            _log.warning(
+                events.JOB_FAILED,
+                job_id=str(claim.uuid),
+                pipeline=claim.pipeline,
+                step=outcome.step,
+                error_code=outcome.error_code,
+                error=outcome.error_message,
+            )
+        case Finish() | Continue():
+            _tell_end(notices, metrics, claim, "completed", place.name)
+            _log.debug(events.JOB_COMPLETED, job_id=claim.uuid, pipeline=claim.pipeline)
+            if isinstance(outcome, Continue):
+                notices.wake_lane("*")
+        case _:
+            notices.outcome(claim, place, outcome)
+            if isinstance(outcome, Retry):
+                metrics.step_retried(place.name, outcome.error_code or "")
+                return True
+            return isinstance(outcome, Wait) and outcome.due_at is not None
+    return False
+
+
+def _tell_end(notices: Notices, metrics: Metrics, claim: Claim, state: str, step: str) -> None:
+    metrics.job_ended(claim.pipeline, state)
+    notices.progress(claim, state, step)

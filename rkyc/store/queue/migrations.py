@@ -1,0 +1,48 @@
+"""Jobs moved from one version of their pipeline to another.
+
+Functions take the connection first; the caller opens the transaction and sweeps the job's tasks before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rkyc.flow.restart import Restart
+from rkyc.store.pool import Connection, Record, fetch, fetch_value
+from rkyc.store.queue.restarts import plan_columns
+from rkyc.store.statements import load
+
+_SQL = load(__file__)
+
+
+async def list_blocked(
+    conn: Connection, pipeline: str, version: int, *, after: int, limit: int
+) -> list[Record]:
+    """Return (id, uuid) of jobs of older versions that wait for a worker of theirs, by id."""
+    return await fetch(
+        conn, _SQL["list_blocked"], pipeline=pipeline, version=version, after=after, limit=limit
+    )
+
+
+async def is_served(conn: Connection, pipeline: str, version: int) -> bool:
+    """Return whether a live worker serves this version."""
+    return bool(await fetch_value(conn, _SQL["is_served"], pipeline=pipeline, version=version))
+
+
+async def move_job(
+    conn: Connection, job_id: int, *, version: int, input: str, outputs: Mapping[str, str], plan: Restart
+) -> list[str]:
+    """Give a job its new version, input and outputs (JSON text by kept step), and its first tasks; return their lanes."""
+    await fetch(conn, _SQL["drop_joins"], job_id=job_id)
+    rows = await fetch(
+        conn,
+        _SQL["move_job"],
+        job_id=job_id,
+        version=version,
+        input=input,
+        kept_branches=[kept.branch for kept in plan.kept],
+        kept_nexts=[kept.next_step for kept in plan.kept],
+        kept_outputs=[outputs[kept.step] for kept in plan.kept],
+        **plan_columns(plan),
+    )
+    return sorted({row["lane"] for row in rows})

@@ -1,0 +1,63 @@
+-- name: list_blocked
+-- Jobs of older versions that wait for a worker of theirs.
+SELECT DISTINCT j.id, j.uuid FROM rkyc.pipeline_version v
+CROSS JOIN LATERAL (
+  SELECT w.job_id FROM rkyc.waiting w
+  WHERE w.kind IN ('version_blocked', 'no_worker') AND w.wake_key = v.name || '@' || v.version AND w.job_id > :after OFFSET 0
+) w
+JOIN rkyc.job j ON j.id = w.job_id
+WHERE v.name = :pipeline AND v.version < :version
+ORDER BY j.id LIMIT :limit;
+
+-- name: is_served
+SELECT EXISTS (
+  SELECT FROM rkyc.worker w
+  JOIN rkyc.worker_edition e ON e.worker_id = w.id JOIN rkyc.pipeline_edition p ON p.id = e.edition_id
+  WHERE w.ended_at IS NULL AND w.beat_at > clock_timestamp() - interval '120 s' AND p.name = :pipeline AND p.version = :version);
+
+-- name: drop_joins
+DELETE FROM rkyc.join_point WHERE job_id = :job_id;
+
+-- name: move_job
+-- pending, running -> pending under another version; its tasks were swept before in this transaction
+WITH base AS (
+  SELECT greatest(coalesce((SELECT max(c.seq) FROM rkyc.checkpoint c WHERE c.job_id = :job_id), 0),
+    coalesce((SELECT max(e.seq) FROM rkyc.event e WHERE e.job_id = :job_id), 0),
+    coalesce((SELECT b.events FROM rkyc.branching b WHERE b.job_id = :job_id), 0)) AS seq
+), told AS (
+  INSERT INTO rkyc.event (job_id, seq, type, data, at)
+  SELECT j.id, b.seq + 1, 'job.migrated', jsonb_build_object('from_version', j.version, 'version', :version::int), clock_timestamp()
+  FROM rkyc.job j CROSS JOIN base b WHERE j.id = :job_id
+), changed AS (
+  UPDATE rkyc.job SET version = :version, input = :input::jsonb WHERE id = :job_id RETURNING id, lane
+), moved AS (
+  DELETE FROM rkyc.checkpoint c WHERE c.job_id = :job_id RETURNING c.*
+), aside AS (
+  INSERT INTO rkyc.superseded_checkpoint (job_id, seq, branch, step, next_step, attempt, fence, worker_id, output, degraded, warnings,
+                                          metadata, started_at, finished_at, was_result, superseded_at)
+  SELECT job_id, seq, branch, step, next_step, attempt, fence, worker_id, output, degraded, warnings, metadata, started_at, finished_at,
+    -- Not told again as an event: the new ones tell it.
+    true, clock_timestamp() FROM moved
+), kept AS (
+  INSERT INTO rkyc.checkpoint (job_id, seq, branch, step, next_step, attempt, fence, worker_id, output, degraded, warnings, metadata,
+                               started_at, finished_at)
+  SELECT :job_id, b.seq + 1 + k.number, k.branch, k.step, k.next_step, coalesce(m.attempt, 1), coalesce(m.fence, 0),
+    coalesce(m.worker_id, 0), k.output::jsonb, coalesce(m.degraded, false), m.warnings, m.metadata,
+    coalesce(m.started_at, clock_timestamp()), coalesce(m.finished_at, clock_timestamp())
+  FROM unnest(:kept_steps::text[], :kept_branches::int[], :kept_nexts::text[], :kept_outputs::text[])
+    WITH ORDINALITY AS k(step, branch, next_step, output, number)
+  CROSS JOIN base b
+  LEFT JOIN LATERAL (SELECT * FROM moved m WHERE m.step = k.step ORDER BY m.seq DESC LIMIT 1) m ON true
+), counted AS (
+  INSERT INTO rkyc.branching (job_id, events) SELECT :job_id, b.seq + 1 + cardinality(:kept_steps::text[]) FROM base b
+  WHERE :is_forked::boolean ON CONFLICT (job_id) DO UPDATE SET events = excluded.events
+), joins AS (
+  INSERT INTO rkyc.join_point (job_id, step, branch, remaining)
+  SELECT :job_id, p.step, p.branch, p.remaining
+  FROM unnest(:join_steps::text[], :join_branches::int[], :join_remainings::int[]) AS p(step, branch, remaining)
+)
+INSERT INTO rkyc.ready (lane, job_id, branch, step, events, started_at)
+SELECT coalesce(s.lane, c.lane), c.id, s.branch, s.step, b.seq + 1 + cardinality(:kept_steps::text[]), (SELECT min(m.started_at) FROM moved m)
+FROM changed c CROSS JOIN base b
+CROSS JOIN unnest(:start_steps::text[], :start_branches::int[], :start_lanes::text[]) AS s(step, branch, lane)
+RETURNING lane;

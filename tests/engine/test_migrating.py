@@ -1,0 +1,145 @@
+"""Jobs of an old version moved to a newer one by its up-casters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from rkyc.engine.client import Client
+from rkyc.errors import ConflictError, DefinitionError, NotFoundError
+from rkyc.flow import payload
+from rkyc.flow.graph import chain, group
+from rkyc.flow.pipeline import Pipeline, Registry
+from rkyc.flow.step import step
+from rkyc.store.pool import Pool
+from tests.support.crashes import entries, make_input, wait_entries
+from tests.support.engine import query, read_job, serve, tasks_left, wait_for, wait_status
+from tests.support.probes import gather, pause
+
+pytestmark = pytest.mark.anyio
+
+
+@step
+async def report(ctx: Any, fetched: dict[str, Any], job: dict[str, Any]) -> dict[str, Any]:
+    return {"fetched": fetched, "colour": job["colour"]}
+
+
+def to_second(value: Any, outputs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    renamed = {"fetched": {"was": outputs["fetch"]["step"]}} if "fetch" in outputs else {}
+    return {**value, "colour": "blue"}, renamed
+
+
+OLD = Pipeline("painted", 1, chain(pause.named("fetch"), pause.named("slow"), pause.named("last")))
+NEW = Pipeline("painted", 2, chain(pause.named("fetched"), report), upcast={(1, 2): to_second})
+WITHOUT = Pipeline("painted", 2, chain(pause.named("fetched"), report))
+
+
+async def begun(pool: Pool, folder: Path) -> UUID:
+    """Enqueue a job of version 1 and wait until it is in its second step."""
+    job_id = await Client(pool=pool).enqueue("painted", make_input(folder, 1, waits={"slow": 60}))
+    await wait_entries(folder, "began", 1, step="slow")
+    return job_id
+
+
+async def blocked(pool: Pool, job_id: UUID) -> None:
+    async def look() -> bool:
+        return bool((await read_job(pool, job_id))["wait_reason"] == "version_blocked")
+
+    await wait_for(look, what="a job that shows version_blocked")
+
+
+async def test_a_job_is_moved_at_once_and_keeps_what_was_cast(dsn: str, pool: Pool, tmp_path: Path) -> None:
+    client = Client(pool=pool)
+    async with serve(dsn, OLD) as older:
+        job_id = await begun(pool, tmp_path)
+        async with serve(dsn, NEW):
+            assert await client.migrate(job_id, Registry([NEW]), by="tester") == 2
+            row = await wait_status(pool, job_id)
+
+            async def is_idle() -> bool:
+                return older.busy == 0
+
+            await wait_for(is_idle, what="the old body's end")
+    assert (row["status"], row["version"]) == ("completed", 2)
+    assert payload.decode(row["result"]) == {"fetched": {"was": "fetch"}, "colour": "blue"}
+    assert [entry.step for entry in entries(tmp_path) if entry.what == "ended"] == ["fetch"]
+    (told,) = await query(pool, "SELECT data FROM rkyc.event WHERE type = 'job.migrated'")
+    assert payload.decode(told["data"]) == {"from_version": 1, "version": 2}
+    (noted,) = await query(pool, "SELECT who FROM rkyc.audit WHERE action = 'job.migrate'")
+    assert noted["who"] == "tester"
+    assert await tasks_left(pool) == []
+
+
+async def test_a_worker_moves_what_nobody_serves_any_more(dsn: str, pool: Pool, tmp_path: Path) -> None:
+    async with serve(dsn, OLD, grace_s=0.1):
+        job_id = await begun(pool, tmp_path)
+    async with serve(dsn, NEW):
+        row = await wait_status(pool, job_id)
+    assert (row["status"], row["version"]) == ("completed", 2)
+
+
+async def test_without_an_up_caster_it_waits_until_a_person_moves_it(
+    dsn: str, pool: Pool, tmp_path: Path
+) -> None:
+    client = Client(pool=pool)
+    async with serve(dsn, OLD, grace_s=0.1):
+        job_id = await begun(pool, tmp_path)
+    async with serve(dsn, WITHOUT):
+        await blocked(pool, job_id)
+        with pytest.raises(ConflictError, match=r"no up-caster leads from painted@1 to version 2"):
+            await client.migrate(job_id, Registry([WITHOUT]))
+        assert (await read_job(pool, job_id))["wait_reason"] == "version_blocked", "nothing was changed"
+        await client.migrate_all("painted", Registry([Pipeline("painted", 2, NEW.steps, upcast=NEW.upcast)]))
+        # The steps are the same, so that this worker can go on with it.
+        assert (await wait_status(pool, job_id))["status"] == "completed"
+        with pytest.raises(ConflictError, match="has ended"):
+            await client.migrate(job_id, Registry([NEW]))
+        other = await client.enqueue("painted", make_input(tmp_path, 2), lane="low")
+        with pytest.raises(NotFoundError, match="painted@9 is not known here"):
+            await client.migrate(other, Registry([NEW]), version=9)
+
+
+async def test_a_job_in_branches_is_moved_to_a_chain_and_back(dsn: str, pool: Pool, tmp_path: Path) -> None:
+    def same(value: Any, outputs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        return {**value, "waits": {}}, outputs
+
+    left, right = pause.named("left"), pause.named("right")
+    forked = Pipeline("shape", 1, chain(pause.named("start"), group(left, right), gather.named("end")))
+    again = Pipeline(
+        "shape",
+        3,
+        chain(pause.named("start"), group(left, right), gather.named("end")),
+        upcast={(1, 3): same},
+    )
+    client = Client(pool=pool)
+    async with serve(dsn, forked):
+        job_id = await client.enqueue("shape", make_input(tmp_path, 1, waits={"right": 60}))
+
+        async def has_left() -> bool:
+            return bool(await query(pool, "SELECT FROM rkyc.checkpoint WHERE step = 'left'"))
+
+        await wait_for(has_left)
+        async with serve(dsn, again):
+            await client.migrate(job_id, Registry([again]))
+            assert (await wait_status(pool, job_id))["status"] == "completed"
+    ended = [entry.step for entry in entries(tmp_path) if entry.what == "ended"]
+    assert sorted(ended) == ["left", "right", "start"]
+
+
+def test_up_casters_are_followed_from_version_to_version() -> None:
+    def cast(name: str) -> Any:
+        return lambda value, outputs: ([*value, name], outputs)
+
+    pipeline = Pipeline("any", 4, pause, upcast={(1, 2): cast("a"), (2, 3): cast("b"), (2, 4): cast("c")})
+    path = pipeline.find_upcasts(1)
+    assert path is not None
+    value: Any = []
+    for fn in path:
+        value, _ = fn(value, {})
+    assert value == ["a", "c"]
+    assert pipeline.find_upcasts(3) is None
+    with pytest.raises(DefinitionError, match="upcast from 2 to 5 can't be used"):
+        Pipeline("any", 4, pause, upcast={(2, 5): cast("x")})
