@@ -23,6 +23,6 @@ class NextRun(Suspend):
         self.job_id = job_id
         self.input_text = input_text
 
-    def outcome(self, claim: Claim, step: str) -> Continue:  # type: ignore[override]
+    def outcome(self, claim: Claim, step: str) -> Continue:
         """Return what becomes of the task."""
         return Continue(claim, self.done, self.job_id, self.input_text)
