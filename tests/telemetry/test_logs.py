@@ -182,4 +182,4 @@ def test_nothing_is_written_before_set_up_inside_another_program() -> None:
 def test_event_names_are_unique_and_say_thing_and_what_happened() -> None:
     names = [value for key, value in vars(events).items() if key.isupper()]
     assert len(names) == len(set(names)) > 30
-    assert all(re.fullmatch(r"[a-z]+\.[a-z_]+", name) for name in names)
+    assert all(re.fullmatch(r"[a-z_]+\.[a-z_]+", name) for name in names)

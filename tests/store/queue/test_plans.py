@@ -66,6 +66,9 @@ CLAIMS = {
     "find_turn_lanes",
     "claim_turns",
     "prune_turns",
+    # On the connection of the retention.
+    "delete_jobs",
+    "lock_ended_jobs",
     # On the connection of the limits.
     "declare_limits",
     "take_slots",
