@@ -11,6 +11,8 @@ import time
 # A pause is so many times as long as the look before it; seconds at most.
 SHARE = 200.0
 PAUSE_S_MAX = 60.0
+# What takes no longer has met no dead rows to speak of, or a busy machine. Seconds.
+CHEAP_S = 0.1
 
 
 class Pace:
@@ -26,6 +28,5 @@ class Pace:
 
     def note(self, took_s: float) -> None:
         """A look was taken, in so many seconds."""
-        # What takes a few milliseconds has met no dead rows to speak of.
-        pause_s = min(PAUSE_S_MAX, SHARE * took_s) if took_s > 0.02 else 0.0
+        pause_s = min(PAUSE_S_MAX, SHARE * took_s) if took_s > CHEAP_S else 0.0
         self._due_at = time.monotonic() + max(self._shortest_s, pause_s)

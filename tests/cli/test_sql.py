@@ -73,8 +73,13 @@ async def test_loop_goes_on_after_a_refused_statement(host: Host) -> None:
 
 
 async def test_views_can_be_asked(host: Host) -> None:
-    for view in ("job_status", "step_status", "analysis_jobs", "worker_status", "queue_depth", "dlq_depth"):
+    for view in ("job_status", "step_status", "analysis_jobs", "worker_status", "queue_depth"):
         assert (await host.run("sql", "--json", f"select * from rkyc.{view}")).json == []
+    # Empty queues are shown too: a lane's name is all there is to say of them.
+    shown = (await host.run("sql", "--json", "select queue, dead, archived from rkyc.dlq_depth")).json
+    assert {row["queue"]: (row["dead"], row["archived"]) for row in shown} == {
+        f"dlq.{lane}": (0, 0) for lane in ("high", "default", "low")
+    }
 
 
 async def test_script_of_migrations_makes_the_schema(host: Host, empty_dsn: str) -> None:
