@@ -234,7 +234,7 @@ class Dispatcher:
     def _note_sweep_due(self) -> None:
         """Now and then the next claim of each lane starts from the beginning; the cursors stay where they are."""
         if self._sweep_pace.is_due():
-            self._sweep_pace.note(0.0)
+            self._sweep_pace.begin()
             self._lanes_to_sweep = set(self._lanes)
 
     async def _order_lanes(self, conn: Connection, lanes: list[str]) -> list[str]:

@@ -161,7 +161,8 @@ class Upkeep:
             self._dispatcher.note_turns()
         if state["suspects"]:
             self._on_suspects()
-        if state["others_running"]:
+        if state["others_running"] is not False:
+            # None: not looked. Whoever does not know watches.
             self._others_run = True
         self._workers = state["workers"]
         held, known = state["held"], self._dispatcher.known

@@ -92,7 +92,7 @@ INSERT INTO rkyc.dead_letter (id, queue, job_id, step, reason, error_code, at, f
   FROM generate_series(501, 510) n;
 INSERT INTO rkyc.heartbeat SELECT $base + n, 0, 's1', 1, '1', now() FROM generate_series(1, 20) n;
 INSERT INTO rkyc.retention VALUES ('noop', 7, 30, NULL);
-INSERT INTO rkyc.ready_mark SELECT now() - n * interval '5 s', n FROM generate_series(1, 2000) n;
+INSERT INTO rkyc.ready_mark SELECT now() - n * interval '5 s', n FROM generate_series(1, 2000) n UNION ALL SELECT now() - interval '10 days', 0;
 INSERT INTO rkyc.start_limit VALUES ('noop', 1, 's0', NULL, 3600);
 UPDATE rkyc.lane SET ttl_s = 3600, redrive_every_s = 300, redrive_at = now() - interval '1 day' WHERE name = 'default';
 INSERT INTO rkyc.journal (job_id, step, branch, name, answer, ms, worker_id, at)

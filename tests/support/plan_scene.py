@@ -265,7 +265,7 @@ _EXAMPLES_OF: dict[str, dict[str, Any]] = {
     "find_ended_jobs": {"after": _NOW - dt.timedelta(days=60), "before": _NOW + dt.timedelta(days=1)},
     "lock_ended_jobs": {"job_ids": [BASE + n for n in range(506, 506 + ROWS)]},
     "delete_jobs": {"job_ids": [BASE + n for n in range(506, 506 + ROWS)]},
-    "drop_marks": {"before": _NOW - dt.timedelta(seconds=9950)},
+    "drop_marks": {"before": _NOW - dt.timedelta(days=5)},
     "find_stale_tasks": {"limit": 20},
     "lock_ready_task": {"seq": BASE + 201, "job_id": BASE + 201},
     "declare_schedule": {"name": "nightly"},
