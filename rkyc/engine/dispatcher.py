@@ -63,8 +63,7 @@ class Dispatcher:
         self._for_suspects = for_suspects
         self._give_back = give_back
         self._cursors = {lane: ClaimCursor() for lane in lanes}
-        self._sweep_pace = Pace(SWEEP_S)
-        self._lanes_to_sweep: set[str] = set()
+        self._sweeps = {lane: Pace(SWEEP_S) for lane in lanes}
         self._rounds = 0
         # Claimed beyond the free slots (prefetch), not started yet.
         self._held_back: deque[Claim] = deque()
@@ -189,14 +188,14 @@ class Dispatcher:
                 return
         self._lanes_to_look_at = set()
         self._has_backlog = False
-        self._note_sweep_due()
         for lane in await self._order_lanes(conn, lanes or open_lanes):
             free = self._room(lane)
             if free <= 0:
                 # It was not looked at: assume there is more.
                 self._has_backlog = True
                 continue
-            asked_at, is_sweep = time.monotonic(), lane in self._lanes_to_sweep
+            # Now and then from the beginning; the cursor stays where it is.
+            asked_at, is_sweep = time.monotonic(), self._sweeps[lane].is_due()
             answer = await tasks.claim_tasks(
                 conn,
                 lane=lane,
@@ -213,8 +212,7 @@ class Dispatcher:
             if len(answer.claims) == free:
                 self._has_backlog = True
             if is_sweep:
-                self._lanes_to_sweep.discard(lane)
-                self._sweep_pace.note(time.monotonic() - asked_at)
+                self._sweeps[lane].note(time.monotonic() - asked_at)
 
     async def _claim_turns(self, conn: Connection, *, shares: bool) -> None:
         """Take tasks whose key has its turn; `shares`: half of the room is for tasks without a key."""
@@ -230,12 +228,6 @@ class Dispatcher:
     def _open_lanes(self) -> list[str]:
         """The lanes that are not paused."""
         return [lane for lane in self._lanes if lane in self._executor.open_lanes]
-
-    def _note_sweep_due(self) -> None:
-        """Now and then the next claim of each lane starts from the beginning; the cursors stay where they are."""
-        if self._sweep_pace.is_due():
-            self._sweep_pace.begin()
-            self._lanes_to_sweep = set(self._lanes)
 
     async def _order_lanes(self, conn: Connection, lanes: list[str]) -> list[str]:
         self._rounds += 1

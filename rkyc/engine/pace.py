@@ -27,10 +27,6 @@ class Pace:
         """Return whether a look may be taken now."""
         return time.monotonic() >= self._due_at
 
-    def begin(self) -> None:
-        """A look is being taken, of parts that are noted one by one: the next is due after the shortest pause."""
-        self._due_at = time.monotonic() + self._shortest_s
-
     def note(self, took_s: float) -> None:
         """A look was taken, in so many seconds."""
         is_dear = took_s > CHEAP_S
