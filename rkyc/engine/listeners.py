@@ -50,31 +50,32 @@ class Listener:
         Raises:
             Exception: whatever the handler raises; the event comes again.
         """
-        while True:
+        await self._handle()
+        while await self._look():
             await self._handle()
-            is_full = await self._look()
-            await self._handle()
-            if not is_full:
-                break
+        await self._handle()
         assert self._frontier is not None
-        if self._frontier.is_settled:
-            self._pause_s = LOOK_S
-            return IDLE_S
-        self._pause_s = min(LOOK_S_MAX, self._pause_s * 1.5)
-        return self._pause_s
+        return IDLE_S if self._frontier.is_settled else self._pause_s
 
     async def _look(self) -> bool:
-        """Take what may be handed out; True: there is more at once."""
+        """Take what may be handed out; True: there may be more at once."""
         async with self._pool.connection() as conn:
             if self._frontier is None:
                 start = await broadcasts.find_topic_start(conn, self._subscription.topic)
                 self._frontier = Frontier(start)
+            was_settled = self._frontier.is_settled
             page = await broadcasts.read_broadcasts(
-                conn, topic=self._subscription.topic, after=self._frontier.after, limit=PAGE_ROWS
+                conn,
+                topic=self._subscription.topic,
+                after=self._frontier.after,
+                noted=self._frontier.noted,
+                limit=PAGE_ROWS,
             )
         taken = self._frontier.take(page)
         self._taken.extend(taken)
-        return page.is_full and bool(taken)
+        self._pause_s = LOOK_S if taken else min(LOOK_S_MAX, self._pause_s * 1.5)
+        # What was seen first can be handed out by the next look, where no other transaction is open.
+        return (was_settled and bool(page.seen)) or (page.is_full and bool(taken))
 
     async def _handle(self) -> None:
         while self._taken:

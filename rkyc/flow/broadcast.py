@@ -3,7 +3,8 @@
 An event's number is drawn in the order of the changes it tells of, but transactions commit in any order: a
 reader that saw number 7 may have yet to see 6. `Frontier` says how far a reader may go so that none is skipped:
 whoever drew a lower number had an xid before the row was seen, so that it is decided once a later snapshot has
-no older transaction than that.
+no older transaction than the one that saw the row. (That snapshot's own xmax would not do: it is one above the
+last xid that ended, not the last drawn.)
 
 `Cache` is a copy of a table, kept by three kinds of events: `full_refresh` replaces it, `upsert` adds or changes
 one entry, `delete` removes one.
@@ -51,11 +52,14 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What one look returned: events in their order, and the bounds of its snapshot."""
+    """What one look returned: events in their order, and the xmin of its snapshot.
+
+    `bound`: one above an xid that was drawn after the events were seen; None where none above `noted` was.
+    """
 
     seen: Sequence[Broadcast]
     xmin: int
-    xmax: int
+    bound: int | None = None
     is_full: bool = False
 
 
@@ -68,14 +72,19 @@ class Frontier:
         self._candidates: list[tuple[int, int]] = []
 
     @property
+    def noted(self) -> int:
+        """The highest number that was seen."""
+        return self._candidates[-1][0] if self._candidates else self.after
+
+    @property
     def is_settled(self) -> bool:
         """False: there are events that may not be given out yet; look again soon."""
         return not self._candidates
 
     def take(self, page: Page) -> list[Broadcast]:
         """Return the events that may be given out now, in their order."""
-        if page.seen and (not self._candidates or page.seen[-1].id > self._candidates[-1][0]):
-            self._candidates.append((page.seen[-1].id, page.xmax))
+        if page.bound is not None:
+            self._candidates.append((page.seen[-1].id, page.bound))
         decided = self.after
         while self._candidates and self._candidates[0][1] <= page.xmin:
             decided = self._candidates.pop(0)[0]

@@ -97,9 +97,9 @@ async def test_without_an_up_caster_it_waits_until_a_person_moves_it(
         assert (await wait_status(pool, job_id))["status"] == "completed"
         with pytest.raises(ConflictError, match="has ended"):
             await client.migrate(job_id, Registry([NEW]))
-        other = await client.enqueue("painted", make_input(tmp_path, 2), lane="low")
-        with pytest.raises(NotFoundError, match="painted@9 is not known here"):
-            await client.migrate(other, Registry([NEW]), version=9)
+    other = await client.enqueue("painted", make_input(tmp_path, 2), lane="low")
+    with pytest.raises(NotFoundError, match="painted@9 is not known here"):
+        await client.migrate(other, Registry([NEW]), version=9)
 
 
 async def test_a_job_in_branches_is_moved_to_a_chain_and_back(dsn: str, pool: Pool, tmp_path: Path) -> None:

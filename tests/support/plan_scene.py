@@ -303,7 +303,7 @@ _EXAMPLES_OF: dict[str, dict[str, Any]] = {
     "retry_job": {"job_id": BASE + 501},
     "drop_broadcasts": {"before": _NOW, "limit": ROWS},
     "find_topic_start": {"topic": "characters"},
-    "read_broadcasts": {"topic": "characters", "limit": ROWS},
+    "read_broadcasts": {"topic": "characters", "noted": 0, "limit": ROWS},
     "let_go_of_key": {"key": "key 1"},
     "sweep_unique_keys": {"after": "", "limit": ROWS},
     "take_tick": {"tick": _NOW},

@@ -1,7 +1,7 @@
 """The log of events that every process gets: append, read on from a place, forget what is old.
 
-Numbers are drawn in the order of the changes, but commit out of order; `read_broadcasts` returns its snapshot's
-bounds with the rows, by which flow/broadcast.py tells which of them nothing can come before any more.
+Numbers are drawn in the order of the changes, but commit out of order; `read_broadcasts` returns bounds with the
+rows, by which flow/broadcast.py tells which of them nothing can come before any more.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ async def find_topic_start(conn: Connection, topic: str) -> int:
     return start
 
 
-async def read_broadcasts(conn: Connection, *, topic: str, after: int, limit: int) -> Page:
-    """Return a topic's events above a place, in their order, with the bounds of the snapshot that saw them."""
-    rows = await fetch(conn, _SQL["read_broadcasts"], topic=topic, after=after, limit=limit)
+async def read_broadcasts(conn: Connection, *, topic: str, after: int, noted: int, limit: int) -> Page:
+    """Return a topic's events above a place, in their order; with a bound where one is above `noted`."""
+    rows = await fetch(conn, _SQL["read_broadcasts"], topic=topic, after=after, noted=noted, limit=limit)
     seen: Sequence[Broadcast] = [
         Broadcast(row["id"], topic, row["kind"], row["payload"], row["at"])
         for row in rows
         if row["id"] is not None
     ]
-    return Page(seen, rows[0]["xmin"], rows[0]["xmax"], is_full=len(seen) == limit)
+    return Page(seen, rows[0]["xmin"], rows[-1]["bound"], is_full=len(seen) == limit)
 
 
 async def drop_broadcasts(conn: Connection, *, before: datetime, limit: int) -> int:

@@ -8,8 +8,11 @@ SELECT coalesce((
 ), 0);
 
 -- name: read_broadcasts
--- One row at least: the snapshot's bounds are needed even where nothing came.
-SELECT pg_snapshot_xmin(s.s)::text::bigint AS xmin, pg_snapshot_xmax(s.s)::text::bigint AS xmax, b.id, b.kind, b.payload, b.at
+-- One row at least: the snapshot's xmin is needed even where nothing came.
+-- `bound`: an xid drawn after the snapshot, so that whoever drew a lower number has a lower xid; none is used up for
+-- what was seen before.
+SELECT pg_snapshot_xmin(s.s)::text::bigint AS xmin,
+  CASE WHEN b.id > :noted THEN pg_current_xact_id()::text::bigint + 1 END AS bound, b.id, b.kind, b.payload, b.at
 FROM pg_current_snapshot() s(s)
 LEFT JOIN LATERAL (
   SELECT b.id, b.kind, b.payload, b.at FROM rkyc.broadcast b WHERE b.topic = :topic AND b.id > :after ORDER BY b.id LIMIT :limit
