@@ -8,13 +8,13 @@ of a job's step waits in its process.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from rkyc.engine.budgets import check_budget
 from rkyc.engine.rates import Lines
-from rkyc.errors import LLMProviderError, LLMRateLimitError
+from rkyc.errors import DatabaseConnectionError, LLMProviderError, LLMRateLimitError, StoreError
 from rkyc.flow.job import Claim
 from rkyc.store.pool import Connection, Pool
 from rkyc.store.queue import breakers
@@ -104,13 +104,15 @@ class Admission:
             # It answers, and says when to come again.
             raise
         except LLMProviderError:
-            async with pool.connection() as conn:
-                if await breakers.note_failure(conn, provider, self._breaker, is_probe=is_probe):
-                    _log.warning(events.BREAKER_OPEN, provider=provider)
+            with _never_at_the_cost_of_the_answer(provider):
+                async with pool.connection() as conn:
+                    if await breakers.note_failure(conn, provider, self._breaker, is_probe=is_probe):
+                        _log.warning(events.BREAKER_OPEN, provider=provider)
             raise
-        async with pool.connection() as conn:
-            await breakers.note_success(conn, provider, is_probe=is_probe)
-            await self._settle(conn, charges, provider, claim, ticket)
+        with _never_at_the_cost_of_the_answer(provider):
+            async with pool.connection() as conn:
+                await breakers.note_success(conn, provider, is_probe=is_probe)
+                await self._settle(conn, charges, provider, claim, ticket)
 
     async def _ask_breaker(self, pool: Pool, provider: str) -> bool:
         """Return whether this call probes a provider that failed before."""
@@ -156,6 +158,18 @@ class Admission:
             for name, scope in names
             if name in size
         ]
+
+
+@contextlib.contextmanager
+def _never_at_the_cost_of_the_answer(provider: str) -> Iterator[None]:
+    """Note how a call ended if the database is there: an answer is paid for, and kept whatever becomes of the note.
+
+    Without it the reservation stays as it was estimated, and a probe is made again.
+    """
+    try:
+        yield
+    except (DatabaseConnectionError, StoreError) as error:
+        _log.warning(events.CALL_UNNOTED, provider=provider, error=str(error))
 
 
 def _tenant_of(claim: Claim | None) -> str | None:

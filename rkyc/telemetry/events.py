@@ -48,6 +48,7 @@ CALL_REPLAYED = "call.replayed"
 CALL_FAILED = "call.failed"
 PROVIDER_UNEXPECTED = "provider.unexpected"
 BREAKER_OPEN = "breaker.open"
+CALL_UNNOTED = "call.unnoted"
 PROVIDER_FELL_OVER = "provider.fell_over"
 
 # Claims from and commits to the store.

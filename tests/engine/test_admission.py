@@ -91,6 +91,20 @@ async def test_without_a_limit_nothing_is_written(pool: Pool) -> None:
     assert await query(pool, "SELECT FROM rkyc.breaker") == []
 
 
+async def test_an_answer_is_not_lost_with_the_database(dsn: str) -> None:
+    away = await Pool.open(dsn)
+    claude = Scripted("claude")
+    answer = claude.complete
+
+    async def lose_the_database(*args: Any, **options: Any) -> LlmAnswer:
+        await away.close()
+        return await answer(*args, **options)
+
+    claude.complete = lose_the_database  # type: ignore[method-assign]
+    llm = make_llm(away, claude, tokens_per_minute={"claude": 600})
+    assert (await llm.complete(REQUEST)).text == "yes"
+
+
 async def test_a_call_over_the_rate_waits_without_a_slot_and_asks_nothing_twice(dsn: str, pool: Pool) -> None:
     provider = Scripted("claude")
     llm = make_llm(pool, provider, tokens_per_minute={"claude": 1000})
