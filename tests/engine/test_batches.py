@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -29,6 +31,8 @@ class Calls:
     def __init__(self) -> None:
         self.sizes: list[int] = []
         self.transient_failures = 0
+        # Runs within the next call.
+        self.meanwhile: Callable[[], Awaitable[object]] | None = None
 
 
 CALLS = Calls()
@@ -41,6 +45,8 @@ def fresh_calls() -> None:
 
 async def save_many(ctx: Any, inputs: list[dict[str, Any]]) -> list[dict[str, Any] | Exception]:
     CALLS.sizes.append(len(inputs))
+    if CALLS.meanwhile is not None:
+        await CALLS.meanwhile()
     if CALLS.transient_failures:
         CALLS.transient_failures -= 1
         raise RetryableException("the other side is busy")
@@ -150,6 +156,11 @@ async def test_a_job_that_is_cancelled_while_it_gathers_leaves_the_others(dsn: s
 
         await wait_for(both_gather)
         await Client(pool=pool).cancel(first)
+
+        async def one_gathers() -> bool:
+            return worker.busy == 1
+
+        await wait_for(one_gathers)
         await submit(pool, pipeline, {}, {})
         assert await wait_all_ended(pool, 4) == {"completed": 3, "cancelled": 1}
     assert CALLS.sizes == [3]
@@ -245,20 +256,12 @@ async def test_a_task_whose_lease_is_lost_is_not_saved_with_its_batch(
     dsn: str, pool: Pool, saved: None
 ) -> None:
     pipeline = make_saving(3)
-    first, *_ = await submit(pool, pipeline, {}, {})
-    async with serve(dsn, pipeline) as worker:
-
-        async def both_gather() -> bool:
-            return worker.busy == 2
-
-        await wait_for(both_gather)
-        # Behind the worker's back, as a reclaim would: it hears of it at the commit.
-        await query(
-            pool,
-            "UPDATE rkyc.running SET fence = fence + 1000 WHERE job_id = (SELECT id FROM rkyc.job WHERE uuid = $1)",
-            first,
-        )
-        await submit(pool, pipeline, {"n": 7})
+    first, *_ = await submit(pool, pipeline, {}, {}, {"n": 7})
+    # Behind the worker's back, as when another has reclaimed it: it hears of it at the commit.
+    reclaim = """UPDATE rkyc.running SET fence = fence + 1000, worker_id = worker_id + 1000
+                 WHERE job_id = (SELECT id FROM rkyc.job WHERE uuid = $1)"""
+    CALLS.meanwhile = functools.partial(query, pool, reclaim, first)
+    async with serve(dsn, pipeline):
         assert await wait_all_ended(pool, 2) == {"completed": 2}
         assert await read_saved(pool) == [(1, 2), (7, 2)]
         await query(pool, "DELETE FROM rkyc.running")
