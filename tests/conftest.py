@@ -106,6 +106,12 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
+def fast_folder(pytestconfig: pytest.Config) -> Path:
+    """A folder of this run for a further server, as fast as that of the embedded one."""
+    return pytestconfig.stash[_HOME]
+
+
+@pytest.fixture(scope="session")
 async def postgres_server(anyio_backend: object, pytestconfig: pytest.Config) -> EmbeddedServer:
     """The embedded server of this run, with fsync off. Never kill it: see `private_server`."""
     return await start_embedded(pytestconfig.stash[_HOME], settings=FAST_SETTINGS)

@@ -13,7 +13,7 @@ from rkyc.store.embedded import EmbeddedServer, ensure_running
 from rkyc.store.server_process import wait_for_end
 from tests.support.database import private_server
 from tests.support.engine import wait_for
-from tests.support.kyc_scene import STEPS, Scene, repeated, started
+from tests.support.kyc_scene import STEPS, is_asked, repeated, started
 from tests.support.kyc_vendors import DIRECT, script_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
@@ -43,11 +43,6 @@ async def test_analysis_outlasts_a_database_that_is_away(away_s: float, tmp_path
         assert repeated(scene.vendors.calls()) == []
         assert len(scene.vendors.calls()) > asked
         assert job["crash_attempts"] == 0
-
-
-async def is_asked(scene: Scene) -> bool:
-    """Whether a question is under way whose answer takes its time."""
-    return any("chat/completions" in call.path for call in scene.vendors.calls())
 
 
 async def _stop(postgres: EmbeddedServer) -> None:

@@ -96,6 +96,11 @@ def repeated(calls: list[Call]) -> list[Call]:
     return [call for call, times in Counter(calls).items() if times > 1]
 
 
+async def is_asked(scene: Scene) -> bool:
+    """Whether the company's question to a model is under way, or was."""
+    return any("chat/completions" in call.path for call in scene.vendors.calls())
+
+
 async def _remember_case(dsn: str) -> None:
     """Keep a decision about the industry, with a vector, so that the fourth step embeds."""
     conn = await asyncpg.connect(dsn)

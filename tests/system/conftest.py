@@ -46,9 +46,9 @@ async def open_ordinary_database(admin_dsn: str) -> AsyncIterator[str]:
 
 
 @pytest.fixture(scope="session")
-async def debian_dsn(anyio_backend: object, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+async def debian_dsn(anyio_backend: object, fast_folder: Path) -> AsyncIterator[str]:
     """A superuser's DSN on a server that the tests share."""
-    async with open_debian_server(tmp_path_factory.mktemp("debian"), FAST_SETTINGS) as server:
+    async with open_debian_server(fast_folder / "debian", FAST_SETTINGS) as server:
         yield server.dsn
 
 
