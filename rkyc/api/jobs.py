@@ -92,6 +92,7 @@ async def enqueue(services: Services, asked: JobRequest) -> Submitted:
             budget_usd=asked.budget_usd,
             fair_key=asked.fair_key,
             weight=asked.weight,
+            tenant=asked.tenant or "",
             unique=_unique(asked),
         )
 

@@ -50,6 +50,7 @@ class JobRequest(Request):
     metadata: dict[str, Any] | None = None
     budget_usd: float | None = Field(default=None, ge=0, lt=1_000_000)
     fair_key: LongName | None = None
+    tenant: LongName | None = None
     weight: float = Field(default=1.0, ge=0.01, le=100)
     unique: UniqueRequest | None = None
 

@@ -7,7 +7,6 @@ first; any other must have been served on this database.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,15 +36,15 @@ program = make_program()
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """What is asked for, read and checked; `dossier` is one of `rkyc.steps.kyc.dossier`, or None."""
+    """What is asked for, read and checked; `dossier` is one of `rkyc.steps.kyc.dossier`, or None.
+
+    `options` are those of `Client.submit`.
+    """
 
     pipeline: str
     input: Any
     dossier: Any
-    lane: str
-    key: str | None
-    run_at: datetime | None
-    metadata: dict[str, Any]
+    options: dict[str, Any]
 
 
 @program.command()
@@ -66,6 +65,21 @@ def submit(
     run_at: Annotated[
         str | None, typer.Option(help="Not before this instant, ISO 8601.", metavar="TIME")
     ] = None,
+    deadline: Annotated[
+        float | None,
+        typer.Option(help="The job fails when it has not ended by then.", metavar="SECONDS", min=0),
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(help="It pauses before a call that would cost more in all.", metavar="USD", min=0),
+    ] = None,
+    fair_key: Annotated[
+        str | None, typer.Option(help="Jobs of different keys begin in turns.", metavar="KEY")
+    ] = None,
+    weight: Annotated[float, typer.Option(help="The share of its fair key.", min=0.01, max=100)] = 1.0,
+    tenant: Annotated[
+        str, typer.Option(help="Whose keys seal it, whose limits and pauses hold for it.")
+    ] = "",
     wait: Annotated[bool, typer.Option("--wait", help="Follow the job; exit code 1 when it fails.")] = False,
     app: AppOption = None,
     json: JsonOption = False,
@@ -76,10 +90,17 @@ def submit(
     order = _Order(
         pipeline,
         *_read_input(registry, pipeline, input, dossier),
-        lane,
-        key,
-        read_instant(run_at) if run_at else None,
-        {"corp": corp} if corp else {},
+        {
+            "lane": lane,
+            "idempotency_key": key,
+            "run_at": read_instant(run_at) if run_at else None,
+            "deadline_s": deadline,
+            "budget_usd": budget,
+            "fair_key": fair_key,
+            "weight": weight,
+            "tenant": tenant,
+            "metadata": {"corp": corp} if corp else {},
+        },
     )
     is_completed = run_async(_submit(dsn, registry, order, wait, json))
     raise typer.Exit(0 if is_completed else EXIT_FAILED)
@@ -107,23 +128,8 @@ async def _enqueue(app: App, order: _Order) -> Submitted:
     if order.dossier is not None:
         from rkyc.cli.kyc.dossier import submit_dossier
 
-        return await submit_dossier(
-            app,
-            order.dossier,
-            pipeline=order.pipeline,
-            lane=order.lane,
-            key=order.key,
-            run_at=order.run_at,
-            metadata=order.metadata,
-        )
-    return await app.client.submit(
-        order.pipeline,
-        order.input,
-        lane=order.lane,
-        idempotency_key=order.key,
-        run_at=order.run_at,
-        metadata=order.metadata,
-    )
+        return await submit_dossier(app, order.dossier, pipeline=order.pipeline, **order.options)
+    return await app.client.submit(order.pipeline, order.input, **order.options)
 
 
 def _read_input(registry: Registry, pipeline: str, given: str | None, folder: Path | None) -> tuple[Any, Any]:

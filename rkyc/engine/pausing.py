@@ -101,8 +101,10 @@ class Pausing:
         """
         pool = await self.pool()
         async with pool.transaction() as conn:
-            if not await pauses.has_name(conn, kind=kind, name=name):
-                raise NotFoundError(f"no {kind} is called {name!r} on this database")
+            names = await pauses.list_names(conn, kind)
+            if names is not None and name not in names:
+                known = ", ".join(names) or "none"
+                raise NotFoundError(f"no {kind} is called {name!r}: this database knows {known}")
             if not await pauses.add_pause(conn, kind=kind, name=name, reason=reason, paused_by=by):
                 return False
             await _note(conn, by, f"{kind}.pause", kind, name, reason)

@@ -11,7 +11,7 @@ import pytest
 
 from rkyc.store.pool import Pool
 from tests.support import probes
-from tests.support.engine import wait_for, wait_status
+from tests.support.engine import query, wait_for, wait_status
 from tests.support.hosts import open_hosts
 from tests.support.web import Web, open_web
 
@@ -34,6 +34,7 @@ async def paused(web: Web, pool: Pool, tmp_path: Path) -> str:
         "input": {"ledger": str(tmp_path / "ledger"), "job": "1"},
         "budget_usd": 0,
         "fair_key": "acme",
+        "tenant": "bank",
         "weight": 2,
     }
     status, job = await web.post(JOBS, body)
@@ -50,6 +51,8 @@ async def paused(web: Web, pool: Pool, tmp_path: Path) -> str:
 async def test_a_job_is_resumed_with_more_budget(web: Web, pool: Pool, paused: str) -> None:
     status, why = await web.get(f"{JOBS}/{paused}")
     assert (status, why["wait_reason"]) == (200, "budget")
+    (row,) = await query(pool, "SELECT traits ->> 'tenant' AS tenant FROM rkyc.job")
+    assert row["tenant"] == "bank"
     assert (await web.post(f"{JOBS}/{paused}/resume", {"budget_usd": -1}))[0] == 422
     assert (await web.post(f"{JOBS}/{paused}/resume", {"budget_usd": 1}))[0] == 200
     assert (await wait_status(pool, UUID(paused)))["status"] == "completed"

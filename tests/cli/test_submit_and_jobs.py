@@ -7,6 +7,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from tests.support.dossiers import SAEBOM
@@ -95,6 +96,32 @@ async def test_job_for_later_waits(host: Host, ledger: str) -> None:
     assert (shown["status"], shown["wait_reason"]) == ("pending", "scheduled")
 
 
+async def test_limits_and_tenant_of_a_job_are_given_with_it(host: Host, dsn: str, ledger: str) -> None:
+    options = (
+        "--deadline",
+        "60",
+        "--budget",
+        "2.5",
+        "--fair-key",
+        "acme",
+        "--weight",
+        "2",
+        "--tenant",
+        "bank",
+    )
+    job_id = await submit(host, "single", *options, ledger=ledger, job=1)
+    conn = await asyncpg.connect(dsn)
+    row = await conn.fetchrow(
+        """SELECT budget_usd::float8 AS budget_usd, extract(epoch FROM deadline_at - created_at)::float8 AS deadline_s,
+                  traits::text AS traits FROM rkyc.job WHERE uuid = $1""",
+        uuid.UUID(job_id),
+    )
+    await conn.close()
+    assert (row["budget_usd"], round(row["deadline_s"])) == (2.5, 60)
+    traits = json.loads(row["traits"])
+    assert (traits["fair_key"], traits["weight"], traits["tenant"]) == ("acme", 2, "bank")
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -105,6 +132,9 @@ async def test_job_for_later_waits(host: Host, ledger: str) -> None:
         (("submit", "kyc", "--dossier", ".", "--input", "{}"), ("exclude each other",)),
         (("submit", "kyc", "--dossier", str(SAEBOM), "--run-at", "soon"), ("soon", "2030-01-31")),
         (("submit", "kyc", "--dossier", str(SAEBOM), "--lane", "fast"), ("fast", "high, default, low")),
+        (("submit", "kyc", "--dossier", str(SAEBOM), "--weight", "0"), ("--weight", "0.01")),
+        (("lanes", "pause", "urgent"), ("urgent", "high, default, low")),
+        (("pipelines", "pause", "nothing"), ("nothing", "this database knows")),
         (("submit", "x", "--app", "nowhere:registry"), ("nowhere", "no module")),
         (("jobs", "show", "17"), ("JOB_ID", "UUID")),
         (("jobs", "show", str(uuid.UUID(int=1))), ("no job", "jobs list")),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +38,10 @@ async def submit_dossier(
     dossier: Dossier,
     *,
     pipeline: str = "kyc",
-    lane: str = "default",
-    key: str | None = None,
-    run_at: datetime | None = None,
     metadata: dict[str, Any] | None = None,
+    **options: Any,
 ) -> Submitted:
-    """Upload the dossier's files and enqueue its job.
+    """Upload the dossier's files and enqueue its job; options are those of `Client.submit`.
 
     Raises:
         DossierError: a file changed since it was read.
@@ -56,10 +53,8 @@ async def submit_dossier(
     return await app.client.submit(
         pipeline,
         dossier.input,
-        lane=lane,
-        idempotency_key=key,
-        run_at=run_at,
         metadata={"corp_name": corp_name, **(metadata or {})},
+        **options,
     )
 
 

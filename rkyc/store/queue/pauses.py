@@ -32,9 +32,10 @@ async def list_pauses(conn: Connection) -> list[Record]:
     return await fetch(conn, _SQL["list_pauses"])
 
 
-async def has_name(conn: Connection, *, kind: str, name: str) -> bool:
-    """Return whether there is such a lane or pipeline; any name may be a tenant's."""
-    return bool(await fetch_value(conn, _SQL["has_name"], kind=kind, name=name))
+async def list_names(conn: Connection, kind: str) -> list[str] | None:
+    """Return the lanes or pipelines there are; None: any name may be a tenant's."""
+    names: list[str] | None = await fetch_value(conn, _SQL["list_names"], kind=kind)
+    return names
 
 
 async def forget_pauses(conn: Connection, kept_s: float) -> None:

@@ -10,9 +10,10 @@ UPDATE rkyc.pause SET resumed_at = clock_timestamp() WHERE kind = :kind AND name
 -- name: list_pauses
 SELECT kind, name, reason, paused_by, since FROM rkyc.pause_status ORDER BY kind, name;
 
--- name: has_name
-SELECT CASE :kind::text WHEN 'lane' THEN EXISTS (SELECT FROM rkyc.lane WHERE name = :name)
-  WHEN 'pipeline' THEN EXISTS (SELECT FROM rkyc.pipeline_version WHERE name = :name) ELSE true END;
+-- name: list_names
+-- What may be paused; NULL: any name.
+SELECT CASE :kind::text WHEN 'lane' THEN ARRAY(SELECT l.name FROM rkyc.lane l ORDER BY l.rank, l.name)
+  WHEN 'pipeline' THEN ARRAY(SELECT DISTINCT v.name FROM rkyc.pipeline_version v ORDER BY v.name) END;
 
 -- name: forget_pauses
 -- No worker that still believed in one holds a lease any more, and no task waits for it.

@@ -46,7 +46,7 @@ FOR_PEOPLE |= {
     "move_job",
     "is_served",
     "end_pause",
-    "has_name",
+    "list_names",
     "forget_pauses",
     "resume_job",
 }
