@@ -1,4 +1,4 @@
-"""What operators and their tools ask: alive, ready, metrics, workers, queues, and the list of routes."""
+"""What operators and their tools ask: alive, ready, metrics, workers, queues, limits, and the list of routes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from aiohttp import web
 
 from rkyc.api.problems import RETRY_AFTER_S, Problem
 from rkyc.api.services import SERVICES
-from rkyc.api.wire import respond
+from rkyc.api.wire import name_actor, respond
 from rkyc.errors import DatabaseConnectionError, StoreError
 from rkyc.store.queue import depths
-from rkyc.store.queue.overview import list_workers
+from rkyc.store.queue.overview import list_limits, list_workers
 from rkyc.telemetry.metrics import CONTENT_TYPE, LaneDepth
 
 # A probe must answer before the one who asks gives up. Seconds.
@@ -30,6 +30,8 @@ def routes() -> list[web.RouteDef]:
         web.get("/metrics", show_metrics),
         web.get("/api/v1/workers", show_workers),
         web.get("/api/v1/queues", show_queues),
+        web.get("/api/v1/limits", show_limits),
+        web.post("/api/v1/breakers/{name}/close", close_breaker),
     ]
 
 
@@ -94,3 +96,17 @@ async def show_queues(request: web.Request) -> web.Response:
         queues = await depths.list_queues(conn)
         dead = await depths.list_dead_queues(conn)
     return respond({"queues": [dict(row) for row in queues], "dead_letters": [dict(row) for row in dead]})
+
+
+async def show_limits(request: web.Request) -> web.Response:
+    """Show what holds starts and calls back: places of limits, rates, breakers of providers."""
+    async with request.app[SERVICES].pool.connection() as conn:
+        rows = await list_limits(conn)
+    return respond({"limits": [dict(row) for row in rows]})
+
+
+async def close_breaker(request: web.Request) -> web.Response:
+    """Let a provider be asked again at once; `changed` says whether its breaker had counted failures."""
+    name = request.match_info["name"]
+    is_changed = await request.app[SERVICES].client.close_breaker(name, by=name_actor(request))
+    return respond({"breaker": name, "changed": is_changed})

@@ -36,6 +36,7 @@ OUTLINES = (
     Outline("dlq", "rkyc.cli.dlq", "List, show, requeue and discard dead letters."),
     Outline("keys", "rkyc.cli.keys", "List, rotate and erase the keys that seal tenants' payloads."),
     Outline("audit", "rkyc.cli.audit", "List what people did, newest first."),
+    Outline("limits", "rkyc.cli.limits", "Show what holds starts and calls back; close a breaker."),
     Outline("workers", "rkyc.cli.workers", "List the processes that run jobs."),
     Outline("graph", "rkyc.cli.graph", "Draw the steps of a pipeline."),
     Outline("sql", "rkyc.cli.sql", "Ask the database: one statement, or a loop of them."),

@@ -17,7 +17,7 @@ from rkyc.errors import ConflictError, DatabaseConnectionError, NotFoundError, R
 from rkyc.flow import payload
 from rkyc.flow.job import Claim
 from rkyc.store.pool import Connection, Pool, Record
-from rkyc.store.queue import audit, commits, jobs, pauses, waits
+from rkyc.store.queue import audit, breakers, commits, jobs, pauses, waits
 
 PauseKind: TypeAlias = Literal["lane", "pipeline", "tenant"]
 # A task that moves between two tables is looked for again on a fresh snapshot.
@@ -129,6 +129,15 @@ class Pausing:
         pool = await self.pool()
         async with pool.connection() as conn:
             return await pauses.list_pauses(conn)
+
+    async def close_breaker(self: _HasPool, provider: str, *, by: str = "client") -> bool:
+        """Let a provider that failed be asked again at once, by everyone; False: it had not failed."""
+        pool = await self.pool()
+        async with pool.transaction() as conn:
+            if not await breakers.close_breaker(conn, provider):
+                return False
+            await _note(conn, by, "breaker.close", "breaker", provider, None)
+        return True
 
 
 class Pauses:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from rkyc.store.pool import Connection, Record, fetch, fetch_row, fetch_value
+from rkyc.store.pool import Connection, fetch, fetch_row, fetch_value
 from rkyc.store.statements import load
 
 _SQL = load(__file__)
@@ -71,6 +71,6 @@ async def note_success(conn: Connection, name: str, *, is_probe: bool) -> None:
     await fetch(conn, _SQL["note_success"], name=name, is_probe=is_probe)
 
 
-async def list_breakers(conn: Connection) -> list[Record]:
-    """Return those that failed lately, by name (at most 1,000)."""
-    return await fetch(conn, _SQL["list_breakers"])
+async def close_breaker(conn: Connection, name: str) -> bool:
+    """Forget the failures of a provider; False: there were none."""
+    return bool(await fetch(conn, _SQL["close_breaker"], name=name))

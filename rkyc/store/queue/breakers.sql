@@ -31,5 +31,5 @@ RETURNING b.open_until IS NOT NULL AS is_open;
 -- Only a probe's answer closes one that is open: others may have been asked long before.
 DELETE FROM rkyc.breaker b WHERE b.name = :name AND (b.open_until IS NULL OR :is_probe::boolean);
 
--- name: list_breakers
-SELECT b.name, b.failures, b.failed_at, b.open_until, b.probe_until FROM rkyc.breaker b ORDER BY b.name LIMIT 1000;
+-- name: close_breaker
+DELETE FROM rkyc.breaker b WHERE b.name = :name RETURNING b.name;

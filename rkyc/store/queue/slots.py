@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from rkyc.store.pool import Connection, Record, fetch, fetch_value
+from rkyc.store.pool import Connection, fetch, fetch_value
 from rkyc.store.statements import load
 
 _SQL = load(__file__)
@@ -81,11 +81,6 @@ async def find_waited_scopes(conn: Connection) -> list[str]:
 async def prune_slots(conn: Connection, now: datetime) -> None:
     """Forget the places of keys that were not in use for an hour (at most 1,000)."""
     await fetch(conn, _SQL["prune_slots"], now=now)
-
-
-async def list_limits(conn: Connection) -> list[Record]:
-    """Return (name, scope, size, held, waiting) of at most 1,000 limits and keys; `waiting` counts to 1,000."""
-    return await fetch(conn, _SQL["list_limits"])
 
 
 def _lease_columns(leases: Sequence[Lease]) -> dict[str, list[int]]:

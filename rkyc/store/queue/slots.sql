@@ -120,9 +120,3 @@ DELETE FROM rkyc.limit_slot WHERE ctid = ANY (ARRAY(
   SELECT s.ctid FROM rkyc.limit_slot s WHERE s.job_id IS NULL AND s.freed_at < :now::timestamptz - interval '1 hour'
     AND NOT EXISTS (SELECT FROM rkyc.waiting w WHERE w.kind = 'limit' AND w.wake_key = s.scope)
   LIMIT 1000 FOR UPDATE SKIP LOCKED));
-
--- name: list_limits
-SELECT l.name, s.scope, l.size, count(s.job_id)::int AS held,
-  (SELECT count(*)::int FROM (SELECT FROM rkyc.waiting w WHERE w.kind = 'limit' AND w.wake_key = s.scope LIMIT 1000) w) AS waiting
-FROM rkyc.limit_rule l LEFT JOIN rkyc.limit_slot s ON s.name = l.name
-GROUP BY l.name, s.scope, l.size ORDER BY l.name, s.scope LIMIT 1000;

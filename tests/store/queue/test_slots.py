@@ -11,6 +11,7 @@ import pytest
 from rkyc.flow.job import Claim
 from rkyc.store.pool import Connection, Pool
 from rkyc.store.queue import slots, tasks, waits
+from rkyc.store.queue.overview import list_limits
 from rkyc.store.queue.slots import SlotWish
 from tests.support.engine import announce, query, tasks_left, wait_for
 from tests.support.moves import NOW, add_job, claim, park, stale
@@ -105,8 +106,8 @@ async def test_a_place_whose_lease_is_gone_is_freed_and_no_other(pool: Pool) -> 
         assert await slots.free_orphan_slots(conn, NOW) == set()
         await tasks.release_orphans(conn, 1, [lease(held[0])])
         assert await slots.free_orphan_slots(conn, NOW) == {"two"}
-        (row,) = await slots.list_limits(conn)
-        assert (row["scope"], row["size"], row["held"]) == ("two", 2, 1)
+        (row,) = await list_limits(conn)
+        assert (row["name"], row["size"], row["used"]) == ("two", 2, 1)
 
 
 async def test_a_place_that_is_taken_while_orphans_are_looked_for_stays_taken(pool: Pool) -> None:
@@ -124,8 +125,8 @@ async def test_a_place_that_is_taken_while_orphans_are_looked_for_stays_taken(po
         await until_it_waits(pool)
         await transaction.commit()
         assert await look == {"two"}
-        (row,) = await slots.list_limits(conn)
-        assert row["held"] == 1
+        (row,) = await list_limits(conn)
+        assert row["used"] == 1
 
 
 async def until_it_waits(pool: Pool) -> None:
@@ -192,6 +193,6 @@ async def test_places_that_are_not_used_are_forgotten_but_not_those_that_are_wai
         await slots.create_slots(conn, {"two:old": "two"}, NOW)
         await hold(conn, 1)
         await slots.prune_slots(conn, NOW + dt.timedelta(minutes=59))
-        assert [row["scope"] for row in await slots.list_limits(conn)] == ["two", "two:old"]
+        assert [row["name"] for row in await list_limits(conn)] == ["two", "two:old"]
         await slots.prune_slots(conn, NOW + dt.timedelta(minutes=61))
-        assert [row["scope"] for row in await slots.list_limits(conn)] == ["two"]
+        assert [row["name"] for row in await list_limits(conn)] == ["two"]
