@@ -17,6 +17,7 @@ from rkyc.engine.flusher import Flusher
 from rkyc.engine.intake import encode_input, make_job_ids
 from rkyc.engine.journal import StepJournal
 from rkyc.engine.notices import Notices
+from rkyc.engine.payloads import Payloads
 from rkyc.engine.spawn import StepChildren
 from rkyc.engine.stream import StreamWriter, TokenStream
 from rkyc.engine.succession import NextRun
@@ -62,6 +63,7 @@ class Surroundings:
     streams: StreamWriter
     children: ChildProcesses
     threads: Threads
+    payloads: Payloads
     make_log: Callable[..., StepLog]
 
 
@@ -265,7 +267,7 @@ class Context:
 
     def _take_children(self) -> StepChildren:
         if self._children is None:
-            self._children = StepChildren(**self._parts())
+            self._children = StepChildren(payloads=self._surroundings.payloads, **self._parts())
         return self._children
 
     def _parts(self) -> dict[str, Any]:

@@ -100,6 +100,7 @@ class Executor:
             streams=streams,
             children=children,
             threads=threads,
+            payloads=payloads,
             make_log=_log.bind,
         )
         self._on_scheduled = on_scheduled

@@ -14,9 +14,10 @@ from uuid import UUID
 
 from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.enqueuer import Enqueuer
-from rkyc.engine.intake import encode_input, make_job_ids
+from rkyc.engine.intake import encode_input, insert_jobs, make_job_ids
 from rkyc.engine.journal import StepJournal
 from rkyc.engine.leases import write_under_lease
+from rkyc.engine.payloads import Payloads, tenant_of
 from rkyc.engine.suspend import Suspend
 from rkyc.errors import ChildFailedError, DefinitionError
 from rkyc.flow import payload
@@ -57,11 +58,13 @@ class StepChildren:
         pool: Pool,
         clock: DatabaseClock,
         journal: StepJournal,
+        payloads: Payloads,
         claim: Claim,
         step: str,
         worker_id: int,
     ) -> None:
         self._pool = pool
+        self._payloads = payloads
         self._clock = clock
         self._journal = journal
         self._claim = claim
@@ -103,7 +106,7 @@ class StepChildren:
         ]
         if left:
             raise await self._leave(left)
-        return [self._give(child, end) for child, end in zip(started, ends, strict=True)]
+        return [await self._give(child, end) for child, end in zip(started, ends, strict=True)]
 
     async def _leave(self, left: Sequence[ChildJob]) -> Suspend:
         if len(left) == 1:
@@ -129,14 +132,15 @@ class StepChildren:
             "branch": claim.branch,
             "name": name,
         }
-        new, text = self._describe(pipeline, input, options)
+        new = self._describe(pipeline, options)
+        wrapped = await self._payloads.wrap(encode_input(input), tenant_of(claim))
 
         async def write(conn: Connection) -> UUID:
             known = await children.find_child(conn, **place)
             if known is not None:
                 return known
             (job_id,) = make_job_ids(1)
-            await self._enqueuer.insert(conn, new, [job_id], [text], tells=True)
+            await insert_jobs(self._enqueuer, conn, new, [job_id], [wrapped], tells=True)
             await children.add_child(
                 conn,
                 **place,
@@ -149,16 +153,16 @@ class StepChildren:
 
         return await write_under_lease(self._pool, claim, self._step, write)
 
-    def _describe(self, pipeline: str, input: Any, options: dict[str, Any]) -> tuple[NewJobs, str]:
-        """Return the child as it is enqueued: of this job's lane and key, unless told otherwise."""
+    def _describe(self, pipeline: str, options: dict[str, Any]) -> NewJobs:
+        """Return the child as it is enqueued: of this job's tenant, lane and key, unless told otherwise."""
         claim = self._claim
         own = claim.traits or {}
-        traits = {name: own[name] for name in ("fair_key", "weight") if name in own} | {
+        traits = {name: own[name] for name in ("tenant", "fair_key", "weight") if name in own} | {
             "on_end": ["parent"],
             "parent": {"job_id": str(claim.uuid), "step": self._step, "depth": self._depth() + 1},
         }
         metadata = options.get("metadata")
-        new = NewJobs(
+        return NewJobs(
             pipeline,
             options.get("lane", claim.job_lane),
             options.get("run_at"),
@@ -167,24 +171,19 @@ class StepChildren:
             traits=payload.encode(traits),
             fair_key=own.get("fair_key"),
         )
-        return new, encode_input(input)
 
-    def _give(self, child: ChildJob, end: Any) -> Any:
+    async def _give(self, child: ChildJob, end: Any) -> Any:
         if end is None:
             raise ChildFailedError(
                 f"step {self._step}: child {child.pipeline} {child.job_id} is not kept any more",
                 {"job_id": str(child.job_id)},
             )
+        text = end["result"]
+        result = payload.decode(await self._payloads.unwrap(text)) if text is not None else None
         if child.on_failure == "return":
-            return ChildEnd(
-                child.job_id,
-                end["state"],
-                payload.decode(end["result"]),
-                end["error_code"],
-                end["error_message"],
-            )
+            return ChildEnd(child.job_id, end["state"], result, end["error_code"], end["error_message"])
         if end["state"] == "completed":
-            return payload.decode(end["result"])
+            return result
         reason = f": {end['error_code']} {end['error_message']}" if end["error_code"] else ""
         raise ChildFailedError(
             f"step {self._step}: child {child.pipeline} {child.job_id} {end['state']}{reason}",

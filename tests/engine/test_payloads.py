@@ -282,3 +282,35 @@ async def test_what_was_changed_or_moved_to_another_tenant_does_not_open(pool: P
         await sealing.open(sealed, "shop", key)
     with pytest.raises(EncryptionError, match="64 hexadecimal digits"):
         codec(pool, "not a key")
+
+
+@step(retry=ONCE)
+async def hand_on(ctx: Any, input: dict[str, Any]) -> dict[str, Any]:
+    """Have a child grow what it is given, and measure what comes back."""
+    given = await ctx.spawn("growing-last", {"text": input["text"], "grows": LARGE})
+    return {"text": "", "got": len(given["text"])}
+
+
+PARENT = Pipeline("handing-on", 1, hand_on)
+
+
+async def test_what_a_child_gets_and_gives_may_be_large(dsn: str, pool: Pool) -> None:
+    await announce(pool, PARENT, LAST)
+    async with Client(dsn) as client, serve(dsn, PARENT, LAST):
+        job_id = await client.enqueue("handing-on", {"text": "x" * LARGE})
+        row = await wait_status(pool, job_id)
+    assert payload.decode(row["result"]) == {"text": "", "got": 10 + LARGE}
+    # Both inputs, and what the child gave.
+    assert await count(pool, "blob") == 3
+    assert len(await stored(pool)) < 10_000
+
+
+async def test_a_child_is_sealed_for_the_tenant_of_its_parent(dsn: str, pool: Pool) -> None:
+    await announce(pool, PARENT, LAST)
+    async with Client(dsn, codec=codec(pool)) as client, serve(dsn, PARENT, LAST, codec=codec(pool)):
+        job_id = await client.enqueue("handing-on", {"text": "a secret"}, tenant="bank")
+        await wait_status(pool, job_id)
+        assert await client.result(job_id) == {"text": "", "got": 8 + LARGE}
+    assert "secret" not in await stored(pool)
+    rows = await query(pool, "SELECT traits ->> 'tenant' AS tenant FROM rkyc.job")
+    assert [row["tenant"] for row in rows] == ["bank", "bank"]
