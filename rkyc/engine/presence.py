@@ -2,12 +2,14 @@
 
 It is also the LISTEN connection. It is made anew at once when it is lost; that is noticed by the
 others only if it stays away for longer than their grace. Behind a transaction-mode pooler LISTEN is
-silent: a notification to oneself at the start finds out, and then polling and beats do the work.
+silent: a notification to oneself at the start finds out, and then polling and beats do the work. A
+slow start looks the same, so it is tried again now and then.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -22,6 +24,10 @@ _log = get_logger(__name__)
 
 # The longest that a notification to oneself may take before listening counts as broken. Seconds.
 ECHO_S = 2.0
+# A loop that was blocked sees a limit pass before it reads what has come: so much longer for reading. Seconds.
+READ_S = 0.1
+# Between two tries to listen where it was silent. Seconds.
+DEAF_S = 60.0
 # How often a silent presence is asked, and how long it may take. Seconds.
 PING_S = 10.0
 PING_LIMIT_S = 5.0
@@ -52,6 +58,7 @@ class Presence:
     async def run(self) -> None:
         """Keep the connection until cancelled; ends by itself only where listening does not work."""
         times = 0
+        was_silent = False
         while True:
             conn: Connection | None = None
             try:
@@ -59,10 +66,14 @@ class Presence:
                 with translate_errors():
                     conn = await self._open(lost)
                 if not self.is_listening:
-                    _log.warning(events.LISTEN_SILENT, advice="set RKYC_DIRECT_DSN; polling until then")
+                    if not was_silent:
+                        _log.warning(events.LISTEN_SILENT, advice="set RKYC_DIRECT_DSN; polling until then")
+                    was_silent = True
                     self.settled.set()
-                    return
-                if times:
+                    conn.terminate()
+                    await asyncio.sleep(DEAF_S)
+                    continue
+                if times or was_silent:
                     await self._on_return()
                 times += 1
                 self.settled.set()
@@ -94,17 +105,22 @@ class Presence:
         self._echo = f"echo:{secrets.token_hex(8)}"
         async with self._pool.connection() as other:
             await jobs.notify(other, jobs.WAKE_CHANNEL, [self._echo])
-        try:
-            async with asyncio.timeout(ECHO_S):
-                await self._echoed.wait()
-        except TimeoutError as error:
+        if not await self._hears_itself():
             if self.is_listening:
                 # It worked before: a slow server or a blocked loop, not a pooler.
-                raise DatabaseConnectionError("the presence connection does not hear itself") from error
+                raise DatabaseConnectionError("the presence connection does not hear itself")
             return conn
         self.is_listening = True
         await workers.mark_presence(conn, self._worker_id)
         return conn
+
+    async def _hears_itself(self) -> bool:
+        for limit_s in (ECHO_S, READ_S):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(limit_s):
+                    await self._echoed.wait()
+                    return True
+        return False
 
     async def _stay(self, conn: Connection, lost: asyncio.Event) -> None:
         """Wait until the connection is lost; ask now and then, for a cut network tells nobody."""

@@ -68,10 +68,10 @@ async def test_a_killed_workers_tasks_go_on_elsewhere_within_seconds(
 
 
 async def test_a_crash_is_counted_apart_from_errors(fleet: Fleet, pool: Pool, tmp_path: Path) -> None:
-    first = await fleet.start()
+    members = await asyncio.gather(fleet.start(), fleet.start())
     (job_id,) = await submit(pool, "single", [make_input(tmp_path, 1, wait=2)])
-    await wait_entries(tmp_path, "began", 1)
-    second = await fleet.start()
+    (began,) = await wait_entries(tmp_path, "began", 1)
+    first, second = sorted(members, key=lambda member: member.pid != began.pid)
     await first.kill()
     await wait_entries(tmp_path, "began", 2)
     row = await wait_status(pool, job_id, "running")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rkyc.engine.client import Client
+from rkyc.engine.presence import Presence
 from rkyc.engine.upkeep import UpkeepOptions
 from rkyc.store.pool import Pool
 from tests.support.crashes import entries, make_input, wait_entries
@@ -16,6 +17,9 @@ from tests.support.probes import registry
 
 pytestmark = pytest.mark.anyio
 DEAF = UpkeepOptions(beat_s=0.4, poll_s=5.0, deaf_poll_s=0.1, deaf_dead_after_s=1.0)
+
+
+HEAR = Presence._hear
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +37,22 @@ async def test_jobs_run_retries_come_and_forks_join(dsn: str, pool: Pool, tmp_pa
                 name, [make_input(tmp_path, f"{name}{n}", failures=1) for n in range(5)]
             )
         assert await wait_all_ended(pool, 15) == {"completed": 15}
+
+
+async def test_one_that_was_slow_at_its_start_listens_later(
+    dsn: str, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rkyc.engine.presence.DEAF_S", 0.2)
+
+    async def has_presence() -> bool:
+        (row,) = await query(pool, "SELECT presence_at IS NOT NULL AS stands FROM rkyc.worker")
+        return bool(row["stands"])
+
+    async with serve(dsn, registry=registry, upkeep=DEAF):
+        assert not await has_presence()
+        monkeypatch.setattr("rkyc.engine.presence.Presence._hear", HEAR)
+        monkeypatch.setattr("rkyc.engine.presence.ECHO_S", 2.0)
+        await wait_for(has_presence)
 
 
 async def test_a_cancel_reaches_a_running_body(dsn: str, pool: Pool, tmp_path: Path) -> None:
