@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from rkyc.engine.client import Client
+from rkyc.flow.pipeline import Pipeline
+from rkyc.flow.step import step
 from rkyc.store.pool import Pool
 from tests.support.engine import query, serve, tasks_left, wait_all_ended, wait_for, wait_status
 from tests.support.probes import registry
@@ -103,3 +105,27 @@ async def test_a_save_whose_connection_is_cut_is_done_again_and_not_charged(
     assert [row["status"] for row in rows] == ["completed"] * 3
     assert [row["error_attempts"] for row in rows] == [0] * 3
     assert await saved(pool) == ["0", "1", "2"]
+
+
+async def keep_row(conn: Any, output: dict[str, Any]) -> None:
+    await conn.execute("INSERT INTO public.saved VALUES ('lost', 'lose_lease')")
+
+
+@step(save=keep_row, needs=[Pool])
+async def lose_lease(ctx: Any, job: dict[str, Any]) -> dict[str, Any]:
+    """Have the task reclaimed, as of a process that slept, before its outcome is written."""
+    async with ctx.use(Pool).connection() as conn:
+        await conn.execute("UPDATE rkyc.running SET fence = fence + 1000, worker_id = worker_id + 1000")
+    return {}
+
+
+async def test_a_save_whose_lease_is_lost_leaves_nothing(dsn: str, pool: Pool) -> None:
+    async with serve(dsn, Pipeline("losing", 1, lose_lease), resources={Pool: pool}) as worker:
+        await Client(pool=pool).enqueue("losing", {})
+
+        async def is_reclaimed() -> bool:
+            return bool(await query(pool, "SELECT FROM rkyc.running WHERE fence > 1000")) and worker.busy == 0
+
+        await wait_for(is_reclaimed)
+    assert await saved(pool) == []
+    assert await query(pool, "SELECT FROM rkyc.checkpoint") == []
