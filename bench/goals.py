@@ -191,6 +191,27 @@ ROWS = (
     ),
     Row("waiting_jobs", "memory of a waiting job", "Memory that a waiting job adds"),
     Row(
+        "waiting_memory",
+        "memory of 100,000 waiting jobs",
+        "Memory that 100,000 jobs add that wait for a signal",
+        20,
+        limited_by="nothing of them stays in the process",
+    ),
+    Row(
+        "waiting_memory",
+        "claim beside them, p50",
+        "Claim beside them, p50",
+        _WITHIN_5,
+        of_ratio=True,
+    ),
+    Row(
+        "waiting_memory",
+        "claim beside them, p99",
+        "Claim beside them, p99",
+        _WITHIN_25,
+        of_ratio=True,
+    ),
+    Row(
         "recovery",
         "jobs run on, median",
         "After kill -9 jobs run on elsewhere, median",

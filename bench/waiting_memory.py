@@ -1,13 +1,17 @@
 """What do 100,000 jobs that wait for a signal cost the process that let them wait, and the claims of others?
 
 One process of 200 slots runs jobs up to a `ctx.wait_signal`: then each is a row of the database. Measured are the
-process's resident memory after the first thousand and after all, and its claims of single jobs that do nothing, each
-enqueued when the one before has ended, before and after. In the short form 5,000 jobs wait.
+process's resident memory after the first thousand and after all, and then its claims of single jobs that do nothing, each
+enqueued when the one before has ended, in turn with those of a process on a database where only the thousand wait. In
+the short form 5,000 jobs wait.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.harness import Bench, command, run_case
@@ -19,7 +23,8 @@ from rkyc.engine.client import Client
 JOBS, JOBS_LONG = 5_000, 100_000
 # So many wait before the first look, that what any such job loads is loaded.
 FIRST = 1_000
-PROBES = 300
+# Claims of one probe.
+PROBES = 500
 SLOTS = 200
 BATCH = 1_000
 # How long the slowest part may take in the long form. Seconds.
@@ -27,32 +32,73 @@ PATIENCE_S = 1800.0
 _WAITING = "SELECT count(*) FROM rkyc.waiting WHERE kind = 'signal'"
 
 
+@dataclass(slots=True)
+class _Side:
+    """A process on a database of its own, and when it was probed."""
+
+    client: Client
+    pid: int
+    times: Path
+    probed: list[tuple[float, float]] = field(default_factory=list)
+
+    async def probe(self) -> None:
+        """Run single jobs, one after another."""
+        began = time.monotonic()
+        for number in range(PROBES):
+            await self.client.result(await self.client.enqueue("noop", {"n": number}))
+        self.probed.append((began, time.monotonic()))
+
+    def pick_claims(self, share: float) -> list[Sample]:
+        """Return a quantile of the claims of each probe, in ms."""
+        claims = read_times(self.times)
+        return [
+            Sample(pick_quantile([took for at, took in claims if began <= at <= ended], share) * 1000)
+            for began, ended in self.probed
+        ]
+
+
 async def measure(bench: Bench) -> list[Measure]:
-    """Return the memory that waiting jobs add, and the time of a claim without and beside them."""
+    """Return the memory that waiting jobs add, and the time of a claim beside and without them."""
     jobs = JOBS_LONG if bench.is_long else JOBS
-    path = bench.folder / "waiting-claims"
-    async with bench.rkyc_database() as (dsn, client):
-        marks = bench.make_marks(1)
-        line = command("bench.timed_worker", dsn=dsn, marks=marks.path, slots=SLOTS)
-        async with bench.processes([[*line, path]]) as (worker,):
-            worker.open_gate()
-            await worker.expect("serving")
-            await _let_wait(client, FIRST, FIRST)
-            before_mb, without = rss_mb(worker.pid), await _probe(client)
-            began = time.monotonic()
-            await _let_wait(client, jobs, FIRST + jobs)
-            seconds = time.monotonic() - began
-            after_mb, beside = rss_mb(worker.pid), await _probe(client)
-            await worker.stop()
+    async with _open_side(bench, "beside") as beside, _open_side(bench, "without") as without:
+        for side in (beside, without):
+            await _let_wait(side.client, FIRST, FIRST)
+        before_mb = rss_mb(beside.pid)
+        began = time.monotonic()
+        await _let_wait(beside.client, jobs, FIRST + jobs)
+        seconds = time.monotonic() - began
+        after_mb = rss_mb(beside.pid)
+        for _ in range(bench.runs):
+            for side in (beside, without):
+                await side.probe()
     grown = Sample(after_mb - before_mb, {"before_mb": before_mb, "after_mb": after_mb})
     return [
         Measure(f"memory of {jobs:,} waiting jobs", "MB", [grown], more_is_better=False),
         *(
-            _compare_claims(path, name, share, without, beside)
+            Measure(
+                f"claim beside them, {name}",
+                "ms",
+                beside.pick_claims(share),
+                without.pick_claims(share),
+                more_is_better=False,
+                against="without them",
+            )
             for name, share in (("p50", 0.5), ("p99", 0.99))
         ),
         Measure("jobs that begin to wait", "jobs/s", [Sample(jobs / seconds)]),
     ]
+
+
+@contextlib.asynccontextmanager
+async def _open_side(bench: Bench, name: str) -> AsyncIterator[_Side]:
+    times = bench.folder / f"claims-{name}"
+    async with bench.rkyc_database() as (dsn, client):
+        line = command("bench.timed_worker", dsn=dsn, marks=bench.make_marks(1).path, slots=SLOTS)
+        async with bench.processes([[*line, times]]) as (worker,):
+            worker.open_gate()
+            await worker.expect("serving")
+            yield _Side(client, worker.pid, times)
+            await worker.stop()
 
 
 async def _let_wait(client: Client, jobs: int, all_waiting: int) -> None:
@@ -66,27 +112,6 @@ async def _let_wait(client: Client, jobs: int, all_waiting: int) -> None:
             if time.monotonic() > until:
                 raise SystemExit(f"after {PATIENCE_S:g} s not all jobs wait")
             await conn.execute("SELECT pg_sleep(0.2)")
-
-
-async def _probe(client: Client) -> tuple[float, float]:
-    """Run single jobs, one after another; return from when until when."""
-    began = time.monotonic()
-    for number in range(PROBES):
-        await client.result(await client.enqueue("noop", {"n": number}))
-    return began, time.monotonic()
-
-
-def _compare_claims(
-    path: Path, name: str, share: float, without: tuple[float, float], beside: tuple[float, float]
-) -> Measure:
-    times = read_times(path)
-    sides = [
-        Sample(pick_quantile([took for asked_at, took in times if began <= asked_at <= ended], share) * 1000)
-        for began, ended in (beside, without)
-    ]
-    return Measure(
-        f"claim beside them, {name}", "ms", sides[:1], sides[1:], more_is_better=False, against="without them"
-    )
 
 
 if __name__ == "__main__":
