@@ -60,7 +60,7 @@ def list_(
     dsn: DsnOption = None,
 ) -> None:
     """List jobs, newest first."""
-    metadata = _read_pairs(meta or [])
+    metadata = read_pairs(meta or [])
 
     async def read() -> list[Record]:
         async with open_store(dsn) as app:
@@ -230,7 +230,12 @@ def describe_end(job: Record) -> str:
     return f"{job['job_id']} {job['status']}" + (" in part: see its warnings" if job["partial"] else "")
 
 
-def _read_pairs(given: Sequence[str]) -> dict[str, str] | None:
+def read_pairs(given: Sequence[str]) -> dict[str, str] | None:
+    """Read `KEY=VALUE` texts.
+
+    Raises:
+        UsageError: one is not of that form.
+    """
     pairs = [text.partition("=") for text in given]
     if any(not key or not sign for key, sign, _ in pairs):
         raise UsageError("--meta: expected KEY=VALUE, such as --meta customer=7")

@@ -14,7 +14,7 @@ import typer
 
 from rkyc.app import App
 from rkyc.cli.follow import choose_view, follow_job
-from rkyc.cli.jobs import describe_end
+from rkyc.cli.jobs import describe_end, read_pairs
 from rkyc.cli.options import (
     AppOption,
     DsnOption,
@@ -60,6 +60,10 @@ def submit(
     corp: Annotated[
         str | None, typer.Option(help="A company's id, for `jobs list --corp`.", metavar="ID")
     ] = None,
+    meta: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Metadata to find it by; may be given several times."),
+    ] = None,
     lane: Annotated[str, typer.Option(help="high, default, low, or one that a step declares.")] = "default",
     key: Annotated[str | None, typer.Option(help="Idempotency key: the same one makes one job.")] = None,
     run_at: Annotated[
@@ -99,7 +103,7 @@ def submit(
             "fair_key": fair_key,
             "weight": weight,
             "tenant": tenant,
-            "metadata": {"corp": corp} if corp else {},
+            "metadata": (read_pairs(meta or []) or {}) | ({"corp": corp} if corp else {}),
         },
     )
     is_completed = run_async(_submit(dsn, registry, order, wait, json))

@@ -220,25 +220,28 @@ class Client(Budgeting, Looking, Broadcasting, Changing, Migrating, Pausing):
             traits=add_tenant(encode_traits(fair_key=fair_key, weight=weight), tenant),
             fair_key=fair_key,
         )
-        texts = [await self._payloads.wrap(text, tenant) for text in [encode_input(one) for one in inputs]]
+        texts = [encode_input(one) for one in inputs]
+        wrapped = await self._payloads.wrap_all(texts, tenant)
         ids = make_job_ids(len(texts))
         starts = iter(range(0, len(ids), GROUP_ROWS_MAX))
+
+        async def insert(conn: Connection, start: int, *, tells: bool) -> None:
+            group = slice(start, start + GROUP_ROWS_MAX)
+            if wrapped is None:
+                await self._enqueuer.insert(conn, new, ids[group], texts[group], tells=tells)
+            else:
+                await insert_jobs(self._enqueuer, conn, new, ids[group], wrapped[group], tells=tells)
+
         if conn is not None:
             for start in starts:
-                end = start + GROUP_ROWS_MAX
-                await insert_jobs(
-                    self._enqueuer, conn, new, ids[start:end], texts[start:end], tells=start == 0
-                )
+                await insert(conn, start, tells=start == 0)
             return ids
         pool = await self.pool()
 
         async def write() -> None:
             async with pool.connection() as conn:
                 for start in starts:
-                    end = start + GROUP_ROWS_MAX
-                    await insert_jobs(
-                        self._enqueuer, conn, new, ids[start:end], texts[start:end], tells=False
-                    )
+                    await insert(conn, start, tells=False)
 
         writers = [write() for _ in ids[: 2 * GROUP_ROWS_MAX : GROUP_ROWS_MAX]]
         # Each to its end: none may go on writing behind the back of a caller who was told that it failed.

@@ -12,8 +12,8 @@ import base64
 import dataclasses
 import random
 import zlib
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from rkyc.errors import DatabaseConnectionError, EncryptionError, StorageDownloadError
@@ -32,8 +32,7 @@ _PACK_ABOVE = 4_096
 _THREAD_ABOVE = 1_000_000
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Wrapped:
+class Wrapped(NamedTuple):
     """A payload as its row holds it, and the blob that the row's transaction must touch."""
 
     text: str
@@ -72,6 +71,16 @@ class Payloads:
         async with pool.connection() as conn:
             sha256 = await blobs.write_payload(conn, data)
         return Wrapped(dataclasses.replace(about, blob=sha256).to_text(), sha256)
+
+    async def wrap_all(self, texts: Sequence[str], tenant: str) -> list[Wrapped] | None:
+        """Wrap many; None: all of them stay as they are.
+
+        Raises:
+            DatabaseConnectionError, EncryptionError
+        """
+        if max(map(len, texts), default=0) <= self.inline_max:
+            return None
+        return [await self.wrap(text, tenant) for text in texts]
 
     async def unwrap(self, text: str) -> str:
         """Return JSON text with every envelope in it opened.

@@ -263,6 +263,9 @@ async def test_jobs_are_listed_newest_first_by_pages_and_filters(idle: Web) -> N
         jobs[3],
         jobs[1],
     ]
+    by_metadata = (await idle.get("/api/v1/jobs?meta.corp_id=c0&limit=2"))[1]
+    assert [job["job_id"] for job in by_metadata["jobs"]] == [jobs[4], jobs[2]]
+    assert [job["job_id"] for job in (await idle.get(by_metadata["next"]))[1]["jobs"]] == [jobs[0]]
     later = (datetime.now(UTC) + timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
     assert (await idle.get(f"/api/v1/jobs?since={later}"))[1]["jobs"] == []
 

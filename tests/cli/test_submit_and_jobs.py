@@ -90,6 +90,23 @@ async def test_dossier_is_uploaded_and_its_manifest_is_the_input(host: Host, dsn
     assert found["job_id"] == by_option.out.strip()
 
 
+async def test_jobs_are_found_by_their_metadata(host: Host, ledger: str) -> None:
+    later = ("--run-at", "2999-01-01T00:00:00+00:00")
+    found, *_ = [
+        await submit(host, "single", *later, *meta, ledger=ledger, job=1)
+        for meta in (
+            ("--meta", "desk=seoul", "--meta", "round=2"),
+            ("--meta", "desk=seoul", "--meta", "round=1"),
+            ("--meta", "desk=busan"),
+        )
+    ]
+    shown = (await host.run("jobs", "list", "--meta", "desk=seoul", "--meta", "round=2", "--json")).json
+    assert [row["job_id"] for row in shown] == [found]
+    assert len((await host.run("jobs", "list", "--meta", "desk=seoul", "--json")).json) == 2
+    wrong = await host.run("jobs", "list", "--meta", "desk")
+    assert wrong.code == 2 and "KEY=VALUE" in wrong.err
+
+
 async def test_job_for_later_waits(host: Host, ledger: str) -> None:
     job_id = await submit(host, "single", "--run-at", "2999-01-01T00:00:00+00:00", ledger=ledger, job=1)
     shown = (await host.run("jobs", "show", job_id, "--json")).json
