@@ -26,10 +26,11 @@ from rkyc.telemetry.metrics import Metrics
 
 # Between two looks at most, in polls.
 LOOK_POLLS = 3
+ORPHANS_LOOKS = 4
 
 
 class Housekeeping:
-    """The loops by name; each looks at least every three polls."""
+    """The loops by name; each looks at least every few polls."""
 
     def __init__(
         self,
@@ -54,6 +55,8 @@ class Housekeeping:
             "rates": functools.partial(prune_rates, pool),
         }
         self.loops = {name: PeriodicLoop(name, run, interval_s=interval_s) for name, run in rounds.items()}
+        # Whoever leaves a note for it sends a notice too.
+        self.loops["orphans"].interval_s = ORPHANS_LOOKS * interval_s
         self.loops["payloads"] = PeriodicLoop("payloads", Collector(pool).run_once, interval_s=COLLECT_S)
 
     async def wait_for_first_look(self) -> None:

@@ -28,6 +28,8 @@ class Orphans:
     async def run_once(self) -> float | None:
         """Cancel at most 100; return 0 when there may be more."""
         async with self._pool.connection() as conn:
+            if not await children.has_orphaned(conn):
+                return None
             found = await children.list_orphans(conn, BATCH)
             if not found:
                 await children.drop_orphaned(conn)

@@ -29,7 +29,7 @@ READ_S = 0.1
 # Between two tries to listen where it was silent. Seconds.
 DEAF_S = 60.0
 # How often a silent presence is asked, and how long it may take. Seconds.
-PING_S = 10.0
+PING_S = 60.0
 PING_LIMIT_S = 5.0
 
 

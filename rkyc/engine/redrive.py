@@ -19,6 +19,8 @@ from rkyc.telemetry.metrics import Metrics
 _log = get_logger(__name__)
 # Dead letters dropped by one statement.
 DROP_ROWS = 500
+# Where no lane starts dead letters again, this many looks are one.
+IDLE_LOOKS = 4
 
 
 class Redrive:
@@ -42,7 +44,8 @@ class Redrive:
             await self._drop(now)
         next_run_at: datetime | None = chores["redrive_at"]
         if next_run_at is None:
-            return self._interval_s
+            # No lane starts dead letters again; they are kept for days.
+            return IDLE_LOOKS * self._interval_s
         if next_run_at <= now:
             await self.redrive(now)
             return min(1.0, self._interval_s)

@@ -88,6 +88,11 @@ async def list_orphans(conn: Connection, limit: int) -> Sequence[UUID]:
     return [row["child_uuid"] for row in await fetch(conn, _SQL["list_orphans"], limit=limit)]
 
 
+async def has_orphaned(conn: Connection) -> bool:
+    """Return whether any parent ended whose children may be left."""
+    return bool(await fetch_value(conn, _SQL["has_orphaned"]))
+
+
 async def drop_orphaned(conn: Connection) -> None:
     """Forget the ended parents whose children have all ended."""
     await fetch(conn, _SQL["drop_orphaned"])

@@ -55,6 +55,9 @@ CROSS JOIN LATERAL (
 ) c
 LIMIT :limit;
 
+-- name: has_orphaned
+SELECT EXISTS (SELECT FROM rkyc.orphaned);
+
 -- name: drop_orphaned
 -- Parents none of whose children is left to be cancelled.
 DELETE FROM rkyc.orphaned o
