@@ -25,7 +25,6 @@ from rkyc.config import Settings
 from rkyc.errors import InvalidInputError, UnknownLaneError
 from rkyc.flow.numbers import PREFETCH_EXPECTED, parse_prefetch
 from rkyc.flow.pipeline import Registry
-from rkyc.web import require_loopback, serve_web
 
 program = make_program()
 
@@ -71,6 +70,9 @@ def serve(
     children = SuspectProcesses(arguments, dsn=dsn, grace_s=settings.grace_s if grace is None else grace)
     address = None if no_api else (host, port)
     if address is not None:
+        # Here, for a worker without the web app needs none of its modules: a sixth of the memory.
+        from rkyc.web import require_loopback
+
         require_loopback(*address)
     run_async(_serve(settings, dsn, registry, options, children, address))
 
@@ -89,6 +91,8 @@ async def _serve(
         worker = app.make_worker(on_suspects=children.start_one, **options)
         url = None
         if address is not None:
+            from rkyc.web import serve_web
+
             # Before the worker: a taken port ends the start before anything is claimed. It is left after
             # the drain, of which /readyz tells.
             url = await stack.enter_async_context(serve_web(app, worker, host=address[0], port=address[1]))
