@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from rkyc.cli.options import DsnOption, JsonOption, make_program
-from rkyc.cli.output import decode_row, print_json, print_table, say
+from rkyc.cli.output import print_rows
 from rkyc.cli.session import open_store, run_async
 from rkyc.store.pool import Record
 from rkyc.store.queue.audit import list_entries
@@ -36,9 +36,4 @@ def audit(
             return await list_entries(conn, object=object, who=who, action=action, before=before, limit=limit)
 
     rows = run_async(read())
-    if json:
-        print_json([decode_row(row) for row in rows])
-    elif rows:
-        print_table(_COLUMNS, ([row[name] for name in _COLUMNS] for row in rows))
-    else:
-        say("no entry")
+    print_rows(_COLUMNS, rows, is_json=json, empty="no entry")

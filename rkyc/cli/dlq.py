@@ -11,7 +11,7 @@ from uuid import UUID
 import typer
 
 from rkyc.cli.options import DsnOption, JsonOption, make_program
-from rkyc.cli.output import decode_row, one_line, print_json, print_table, say, show
+from rkyc.cli.output import decode_row, one_line, print_json, print_rows, show
 from rkyc.cli.session import name_actor, open_store, run_async
 from rkyc.errors import InvalidInputError, UsageError
 from rkyc.flow.ids import parse_job_id
@@ -86,12 +86,12 @@ def list_(
 
     rows = run_async(read())
     columns = _GROUP_COLUMNS if groups else _COLUMNS
-    if json:
-        print_json([decode_row(row) for row in rows])
-    elif rows:
-        print_table(columns, ([row[name] for name in columns] for row in rows))
-    else:
-        say("no dead letter" if archived else "no dead letter: `--archived` shows those of the archive")
+    print_rows(
+        columns,
+        rows,
+        is_json=json,
+        empty="no dead letter" if archived else "no dead letter: `--archived` shows those of the archive",
+    )
 
 
 @program.command("show")

@@ -14,7 +14,7 @@ import typer
 from rkyc.cli import job_changes
 from rkyc.cli.follow import choose_view, describe_step, fold_items, follow_job
 from rkyc.cli.options import DsnOption, JsonOption, make_program, read_json_input
-from rkyc.cli.output import decode_row, one_line, print_json, print_table, say, show
+from rkyc.cli.output import decode_row, one_line, print_json, print_rows, print_table, show
 from rkyc.cli.program import EXIT_FAILED
 from rkyc.cli.session import name_actor, open_store, read_settings, run_async
 from rkyc.config import HOOK_EXPECTED
@@ -74,12 +74,7 @@ def list_(
             )
 
     rows = run_async(read())
-    if json:
-        print_json([decode_row(row) for row in rows])
-    elif rows:
-        print_table(_LIST_COLUMNS, ([row[name] for name in _LIST_COLUMNS] for row in rows))
-    else:
-        say("no such job: `rkyc submit` enqueues one")
+    print_rows(_LIST_COLUMNS, rows, is_json=json, empty="no such job: `rkyc submit` enqueues one")
 
 
 @program.command("show")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from rkyc.cli.options import DsnOption, JsonOption, make_program
-from rkyc.cli.output import print_json, print_table, say
+from rkyc.cli.output import print_json, print_rows
 from rkyc.cli.session import name_actor, open_store, run_async
 from rkyc.store.pool import Record
 from rkyc.store.queue.overview import list_limits
@@ -28,12 +28,12 @@ def list_(json: JsonOption = False, dsn: DsnOption = None) -> None:
             return await list_limits(conn)
 
     rows = run_async(read())
-    if json:
-        print_json([dict(row) for row in rows])
-    elif rows:
-        print_table(_COLUMNS, ([row[name] for name in _COLUMNS] for row in rows))
-    else:
-        say("no limit is known: a worker that serves steps with limits makes them known")
+    print_rows(
+        _COLUMNS,
+        rows,
+        is_json=json,
+        empty="no limit is known: a worker that serves steps with limits makes them known",
+    )
 
 
 @program.command()

@@ -53,6 +53,16 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     stdout_console().print(table)
 
 
+def print_rows(columns: Sequence[str], rows: Sequence[Record], *, is_json: bool, empty: str) -> None:
+    """Print rows of the store as a table of these columns, or whole as JSON; `empty` is told where a table has none."""
+    if is_json:
+        print_json([decode_row(row) for row in rows])
+    elif rows:
+        print_table(columns, ([row[name] for name in columns] for row in rows))
+    else:
+        say(empty)
+
+
 def stdout_console() -> Console:
     """Return the console on stdout, wide enough for any line where no terminal sets a width."""
     return Console(width=None if sys.stdout.isatty() else 10_000, highlight=False)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from rkyc.cli.options import DsnOption, JsonOption, make_program
-from rkyc.cli.output import print_json, print_table, say
+from rkyc.cli.output import print_json, print_rows
 from rkyc.cli.session import name_actor, open_store, run_async
 from rkyc.engine.pausing import PauseKind
 from rkyc.store.pool import Record
@@ -46,12 +46,7 @@ def make_pauses(kind: PauseKind) -> typer.Typer:
                 return [row for row in await app.client.pauses() if row["kind"] == kind]
 
         rows = run_async(read())
-        if json:
-            print_json([dict(row) for row in rows])
-        elif rows:
-            print_table(_COLUMNS, ([row[name] for name in _COLUMNS] for row in rows))
-        else:
-            say(f"no {kind} is paused")
+        print_rows(_COLUMNS, rows, is_json=json, empty=f"no {kind} is paused")
 
     return program
 

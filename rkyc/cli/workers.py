@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from rkyc.cli.options import DsnOption, JsonOption, make_program
-from rkyc.cli.output import print_json, print_table, say
+from rkyc.cli.output import print_rows
 from rkyc.cli.session import open_store, run_async
 from rkyc.store.pool import Record
 from rkyc.store.queue.overview import list_workers
@@ -25,12 +25,7 @@ def workers(
 ) -> None:
     """List the processes that run jobs."""
     rows = run_async(_list(dsn, all))
-    if json:
-        print_json([dict(row) for row in rows])
-    elif rows:
-        print_table(_COLUMNS, ([row[name] for name in _COLUMNS] for row in rows))
-    else:
-        say("no worker is alive: `rkyc serve` starts one")
+    print_rows(_COLUMNS, rows, is_json=json, empty="no worker is alive: `rkyc serve` starts one")
 
 
 async def _list(dsn: str | None, all: bool) -> list[Record]:

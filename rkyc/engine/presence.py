@@ -56,7 +56,7 @@ class Presence:
         self.settled = asyncio.Event()
 
     async def run(self) -> None:
-        """Keep the connection until cancelled; ends by itself only where listening does not work."""
+        """Keep the connection until cancelled; where listening does not work there is none, and it is tried now and then."""
         times = 0
         was_silent = False
         while True:
