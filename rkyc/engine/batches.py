@@ -204,15 +204,19 @@ class Batches:
 
     async def _save(self, pipeline: Pipeline, place: Place, done: Sequence[tuple[_Item, Any]]) -> None:
         """Commit together what `save` adds and all outcomes; in halves where one of them can't be saved."""
-        save, rows = place.step.save, []
+        save, rows, payloads = place.step.save, [], self._surroundings.payloads
         for item, answer in done:
             if item.answer.done():
                 continue
             try:
                 completed = complete(place, item.ctx, place.step.check_output(answer), saves=False)
                 outcome = self._decide(pipeline, place, item, completed, None)
+                if len(completed.output) > payloads.inline_max:
+                    outcome = await payloads.store(outcome)
             except RkycError as error:
                 _fail(item, error)
+                continue
+            if item.answer.done():
                 continue
             # From here on a cancel waits for what the commit says.
             item.execution.is_committing = True

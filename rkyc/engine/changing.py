@@ -6,12 +6,13 @@ changed since. The jobs stay linked, and `diff` shows how their outputs and cost
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
 from rkyc.engine.intake import encode_input, make_job_ids
+from rkyc.engine.payloads import Payloads, Wrapped, hold_blobs
 from rkyc.errors import ConflictError, InvalidInputError, NotFoundError
 from rkyc.flow import payload
 from rkyc.flow.compare import Difference, compare_json
@@ -53,14 +54,18 @@ class JobsDiff:
     after: Mapping[str, Any]
 
 
-class _HasPool(Protocol):
+class _Changer(Protocol):
+    _payloads: Payloads
+
     async def pool(self) -> Pool: ...
+
+    async def show_payload(self, text: str | None) -> str | None: ...
 
 
 class Changing:
     """The part of `Client` that starts jobs again, whole or in part."""
 
-    async def retry_from(self: _HasPool, job_id: UUID, step: str, *, by: str = "client") -> None:
+    async def retry_from(self: _Changer, job_id: UUID, step: str, *, by: str = "client") -> None:
         """Start an ended job again from a step on; the outputs of that step and all after it no longer count.
 
         They stay in `superseded_checkpoint`, and what their calls cost stays on the job's bill. `by` stands in the
@@ -85,7 +90,7 @@ class Changing:
             await jobs.notify(conn, jobs.WAKE_CHANNEL, lanes)
 
     async def fork(
-        self: _HasPool,
+        self: _Changer,
         job_id: UUID,
         step: str,
         *,
@@ -105,29 +110,25 @@ class Changing:
             ConflictError: rows must be carried over and their code is not here.
         """
         pool = await self.pool()
+        edits = await _wrap_edits(pool, self._payloads, job_id, input, outputs or {})
         async with pool.transaction() as conn:
             source = await _read_source(conn, job_id)
             target = source["version"] if version is None else version
             graph, target = await _read_graph(conn, source["pipeline"], target)
             done = await _list_done(conn, source)
             plan = plan_restart(graph, {one.step for one in done}, [step])
-            new = NewFork(
-                source["id"],
-                make_job_ids(1)[0],
-                target,
-                "fork",
-                None if input is None else encode_input(input),
-                payload.encode({"forked_from": str(job_id), "forked_at": step}),
-                _encode_outputs(plan, outputs or {}),
-            )
+            _check_kept(plan, edits.outputs)
+            metadata = payload.encode({"forked_from": str(job_id), "forked_at": step})
+            new = edits.describe(source["id"], target, "fork", metadata)
             lanes = await _insert(conn, new, plan, source, graph, registry)
+            await hold_blobs(conn, [(new.uuid, blob) for blob in edits.blobs])
             await _note(conn, by, "job.fork", job_id, from_step=step, forked=str(new.uuid))
         async with pool.connection() as conn:
             await jobs.notify(conn, jobs.WAKE_CHANNEL, lanes)
         return new.uuid
 
     async def rerun(
-        self: _HasPool,
+        self: _Changer,
         job_id: UUID,
         *,
         input: Any = None,
@@ -148,6 +149,7 @@ class Changing:
             ConflictError: it has not ended; no worker ever declared the version; see `fork`.
         """
         pool = await self.pool()
+        edits = await _wrap_edits(pool, self._payloads, job_id, input, {})
         async with pool.transaction() as conn:
             source = await _read_source(conn, job_id)
             if source["state"] is None:
@@ -159,12 +161,11 @@ class Changing:
                     f"no worker has served {source['pipeline']}@{target} yet: start one, so that it is known what changed"
                 )
             done = await _list_done(conn, source)
-            text = None if input is None else encode_input(input)
             reasons = find_changed(
                 done,
                 payload.decode(today),
                 steps={one["name"] for one in graph["steps"]},
-                is_input_changed=text is not None and payload.decode(text) != payload.decode(source["input"]),
+                is_input_changed=edits.is_input_changed,
                 redoes_degraded=degraded,
             )
             plan = plan_restart(graph, {one.step for one in done}, reasons)
@@ -172,8 +173,9 @@ class Changing:
             job_uuid, lanes = None, []
             if plan.again and not dry_run:
                 metadata = payload.encode({"rerun_of": str(job_id)})
-                new = NewFork(source["id"], make_job_ids(1)[0], target, "rerun", text, metadata, {})
+                new = edits.describe(source["id"], target, "rerun", metadata)
                 lanes = await _insert(conn, new, plan, source, graph, registry)
+                await hold_blobs(conn, [(new.uuid, blob) for blob in edits.blobs])
                 job_uuid = new.uuid
                 await _note(conn, by, "job.rerun", job_id, rerun=str(new.uuid))
         if lanes:
@@ -181,7 +183,7 @@ class Changing:
                 await jobs.notify(conn, jobs.WAKE_CHANNEL, lanes)
         return _tell_rerun(job_uuid, target, plan, reasons, costs)
 
-    async def diff(self: _HasPool, before_id: UUID, after_id: UUID) -> JobsDiff:
+    async def diff(self: _Changer, before_id: UUID, after_id: UUID) -> JobsDiff:
         """Compare the outputs of two jobs' steps, and their costs.
 
         Raises:
@@ -195,13 +197,13 @@ class Changing:
         names = [*outputs[0], *(name for name in outputs[1] if name not in outputs[0])]
         steps = {}
         for name in names:
-            values = [payload.decode(each.get(name)) for each in outputs]
+            values = [payload.decode(await self.show_payload(each.get(name))) for each in outputs]
             found = compare_json(*values)
             if found:
                 steps[name] = found
         return JobsDiff(steps, _sum(before_id, costs[0]), _sum(after_id, costs[1]))
 
-    async def runs(self: _HasPool, job_id: UUID) -> list[Record]:
+    async def runs(self: _Changer, job_id: UUID) -> list[Record]:
         """Return the jobs that this one came of and that came of it, oldest first, itself among them.
 
         Raises:
@@ -247,14 +249,56 @@ async def _list_done(conn: Connection, source: Record) -> list[DoneStep]:
     ]
 
 
-def _encode_outputs(plan: Restart, outputs: Mapping[str, Any]) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class _Edits:
+    """What a person changes of a job, as the database takes it; `input` is None where it stays as it was."""
+
+    input: Wrapped | None
+    is_input_changed: bool
+    outputs: Mapping[str, Wrapped]
+
+    @property
+    def blobs(self) -> list[str | None]:
+        return [one.blob for one in (self.input, *self.outputs.values()) if one is not None]
+
+    def describe(self, source_id: int, version: int, kind: str, metadata: str) -> NewFork:
+        """Return the new job."""
+        return NewFork(
+            source_id,
+            make_job_ids(1)[0],
+            version,
+            kind,
+            None if self.input is None else self.input.text,
+            metadata,
+            {name: one.text for name, one in self.outputs.items()},
+        )
+
+
+async def _wrap_edits(
+    pool: Pool, payloads: Payloads, job_id: UUID, input: Any, outputs: Mapping[str, Any]
+) -> _Edits:
+    """Encode what is to be changed, and seal it for the job's tenant: before the transaction that names it."""
+    if input is None and not outputs:
+        return _Edits(None, False, {})
+    texts = {name: encode_input(value) for name, value in outputs.items()}
+    async with pool.connection() as conn:
+        source = await _read_source(conn, job_id)
+    tenant = source["tenant"]
+    edited = {name: await payloads.wrap(text, tenant) for name, text in texts.items()}
+    if input is None:
+        return _Edits(None, False, edited)
+    text = encode_input(input)
+    is_changed = payload.decode(text) != payload.decode(await payloads.unwrap(source["input"]))
+    return _Edits(await payloads.wrap(text, tenant), is_changed, edited)
+
+
+def _check_kept(plan: Restart, outputs: Iterable[str]) -> None:
     kept = [one.step for one in plan.kept]
     for name in outputs:
         if name not in kept:
             raise InvalidInputError(
                 f"the output of {name!r} can't be set, since it is not kept: expected one of {', '.join(kept) or 'none'}"
             )
-    return {name: encode_input(value) for name, value in outputs.items()}
 
 
 async def _insert(

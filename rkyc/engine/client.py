@@ -72,7 +72,7 @@ class Client(Budgeting, Looking, Broadcasting, Changing, Migrating, Pausing):
         self._opening = asyncio.Lock()
         self._enqueuer = Enqueuer(self.pool)
         self._payloads = Payloads(self.pool, codec)
-        self.schedules = Schedules(self.pool)
+        self.schedules = Schedules(self.pool, self._payloads)
         self.dead_letters = DeadLetters(self.pool)
 
     async def __aenter__(self) -> Client:

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 from rkyc.engine import endings, wakes
 from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.flusher import Flusher
+from rkyc.engine.payloads import hold_blobs
 from rkyc.errors import DatabaseConnectionError, LeaseLostError, StepTimeoutError, StoreError
 from rkyc.flow import payload
 from rkyc.flow.fingerprint import fingerprint_of
@@ -194,6 +195,9 @@ class Committer:
                         failed = _SaveFailed(error)
                     raise
                 for _, outcome in held:
+                    if outcome.done.save is not None:
+                        # Of its own: what holds the blob of a large output.
+                        await outcome.done.save(conn, None)
                     await self._write(conn, outcome, is_branched)
                 return {number for number, _ in held}
         except BaseException:
@@ -252,6 +256,7 @@ class Committer:
                     await commits.drop_branching(conn, claim.job_id)
                     await endings.complete_job(conn, claim, now)
                     await restarts.continue_job(conn, claim.job_id, outcome.job_id, outcome.input)
+                    await hold_blobs(conn, [(outcome.job_id, outcome.blob)])
                 case Undo():
                     if (
                         is_branched

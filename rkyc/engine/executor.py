@@ -178,10 +178,11 @@ class Executor:
         claim = execution.claim
         pipeline = self._registry.get(claim.pipeline, claim.version)
         if pipeline is None:
-            if await move_blocked(self._surroundings.pool, self._registry, claim):
-                return
-            kind = "version_blocked" if self._serves_other_version(claim.pipeline) else "no_worker"
-            await self._park(execution, kind)
+            pool = self._surroundings.pool
+            is_moved, why_not = await move_blocked(pool, self._payloads, self._registry, claim)
+            if not is_moved:
+                kind = "version_blocked" if self._serves_other_version(claim.pipeline) else "no_worker"
+                await self._park(execution, kind, why_not)
             return
         if is_suspect(claim) and not claim.is_alone:
             # By a retry or a release it came back to where neighbours run.
@@ -228,10 +229,11 @@ class Executor:
         await self._committer.commit(Release(claim, claim.step, lane), is_branched=False)
         self._notices.wake_lane(lane)
 
-    async def _park(self, execution: Execution, kind: str) -> None:
+    async def _park(self, execution: Execution, kind: str, detail: str | None = None) -> None:
         execution.is_committing = True
         claim = execution.claim
-        await self._committer.commit(Wait(claim, claim.step, kind, claim.wake_key), is_branched=False)
+        wait = Wait(claim, claim.step, kind, claim.wake_key, None, detail)
+        await self._committer.commit(wait, is_branched=False)
         self._notices.wake_lane("parked")
 
     async def _hold(self, execution: Execution, key: str) -> None:
@@ -302,9 +304,9 @@ class Executor:
     ) -> Any:
         step = place.step
         try:
-            arguments = step.read_arguments(inputs)
+            arguments, scopes = inputs.read()
         except Unopened as closed:
-            arguments = await inputs.read_opened(self._payloads, closed)
+            arguments, scopes = await inputs.read_opened(self._payloads, closed)
         claim = execution.claim
         if step.batch is not None:
             return await self.batches.put(execution, pipeline, place, ctx, arguments["input"])
@@ -316,7 +318,7 @@ class Executor:
         # The attempt's limit is of the work, not of the wait for a free place.
         execution.deadline = deadline_of(place, claim, ctx.started_at, is_waiting=True)
         async with self._take_place(pipeline, place):
-            await self._slots.enter(execution, place, inputs)
+            await self._slots.enter(execution, place, scopes)
             execution.deadline = deadline_of(place, claim, self._clock.seconds())
             if step.timeouts.is_watched:
                 return await self.pulses.watch(execution, step.timeouts, ctx, step.fn(ctx, **arguments))
@@ -361,6 +363,8 @@ class Executor:
         claim = execution.claim
         execution.is_committing = True
         try:
+            if type(outcome) is Continue:
+                outcome = await self._payloads.store(outcome)
             held = await self._committer.commit(outcome, is_branched=place.is_forked)
         except asyncio.CancelledError:
             raise

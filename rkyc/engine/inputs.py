@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rkyc.engine.payloads import Payloads
+from rkyc.engine.payloads import Payloads, tenant_of
 from rkyc.errors import PayloadTooLargeError
 from rkyc.flow import payload
 from rkyc.flow.envelope import may_hold
@@ -32,11 +32,12 @@ class Inputs(Mapping[str, Any]):
     where the claim left the outputs out for their size.
     """
 
-    __slots__ = ("_job", "_opened", "_outputs", "place")
+    __slots__ = ("_claim", "_job", "_opened", "_outputs", "place")
 
     def __init__(self, claim: Claim, place: Place) -> None:
         self.place = place
         self._job = claim.input
+        self._claim = claim
         # Texts that were opened: what they hold now is the job's own.
         self._opened: tuple[str, ...] = ()
         # An empty list: they are too large together.
@@ -62,20 +63,32 @@ class Inputs(Mapping[str, Any]):
             if output is closed.text and self._outputs is not None:
                 self._outputs[name] = text
 
-    async def read_opened(self, payloads: Payloads, closed: Unopened) -> dict[str, Any]:
-        """Fetch what lies in blobs or is sealed, one after another, and return what the step takes.
+    def read(self) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """Return what the step takes, and under what the places of its limits are counted.
+
+        Raises:
+            ValidationError: a value has not the declared shape.
+            Unopened: one of them lies in a blob or is sealed: see `read_opened`.
+        """
+        step = self.place.step
+        arguments = step.read_arguments(self)
+        if not step.limits:
+            return arguments, ()
+        tenant = tenant_of(self._claim)
+        return arguments, tuple([limit.scope(self, tenant) for limit in step.limits])
+
+    async def read_opened(
+        self, payloads: Payloads, closed: Unopened
+    ) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """The same, after fetching what lies in blobs or is sealed, one after another.
 
         Raises:
             StorageDownloadError, EncryptionError, ValidationError
         """
-        step = self.place.step
         while True:
             await self.open(payloads, closed)
             try:
-                if step.limits:
-                    # Their keys are made of these.
-                    self["input"], self["job"]
-                return step.read_arguments(self)
+                return self.read()
             except Unopened as another:
                 closed = another
 

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from rkyc.engine.enqueuer import Enqueuer
-from rkyc.engine.payloads import Wrapped, hold_input
+from rkyc.engine.payloads import Wrapped, hold_blobs
 from rkyc.errors import DefinitionError, InvalidInputError, OutputInvalidError, PayloadTooLargeError
 from rkyc.flow import payload
 from rkyc.flow.envelope import refuse_envelopes
@@ -62,11 +62,10 @@ async def insert_jobs(
         UnknownPipelineError, UnknownLaneError, InvalidInputError
         StorageDownloadError: a blob was collected in this very moment; enqueue again.
     """
-    held = [(one.blob, job_id) for one, job_id in zip(inputs, ids, strict=True) if one.blob is not None]
+    held = [(job_id, one.blob) for one, job_id in zip(inputs, ids, strict=True) if one.blob is not None]
     async with conn.transaction() if held else contextlib.nullcontext():
         await enqueuer.insert(conn, new, ids, [one.text for one in inputs], tells=tells)
-        for blob, job_id in held:
-            await hold_input(conn, blob, job_id)
+        await hold_blobs(conn, held)
 
 
 def encode_traits(*, fair_key: str | None, weight: float, budget_usd: float | None = None) -> str | None:

@@ -9,23 +9,33 @@ are taken, so that nobody writes under the old version any more.
 from __future__ import annotations
 
 import asyncio
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
 from rkyc.engine.intake import encode_input
-from rkyc.errors import ConflictError, DatabaseConnectionError, NotFoundError
+from rkyc.engine.payloads import Payloads, Wrapped, hold_blobs
+from rkyc.errors import ConflictError, DatabaseConnectionError, NotFoundError, RkycError
 from rkyc.flow import payload
 from rkyc.flow.job import Claim
 from rkyc.flow.pipeline import Pipeline, Registry
-from rkyc.flow.restart import plan_restart
-from rkyc.store.pool import Connection, Pool
+from rkyc.flow.restart import Restart, plan_restart
+from rkyc.store.pool import Connection, Pool, Record
 from rkyc.store.queue import audit, commits, jobs, migrations, restarts
+from rkyc.telemetry import events
+from rkyc.telemetry.logs import get_logger
+
+_log = get_logger(__name__)
 
 _TRIES = 20
 _GROUP = 100
 
 
-class _HasPool(Protocol):
+class _Mover(Protocol):
+    _payloads: Payloads
+
     async def pool(self) -> Pool: ...
 
 
@@ -33,7 +43,7 @@ class Migrating:
     """The part of `Client` that moves jobs between versions."""
 
     async def migrate(
-        self: _HasPool, job_id: UUID, registry: Registry, *, version: int | None = None, by: str = "client"
+        self: _Mover, job_id: UUID, registry: Registry, *, version: int | None = None, by: str = "client"
     ) -> int:
         """Move a job that has not ended to a newer version, the registry's newest by default; return the version.
 
@@ -41,82 +51,112 @@ class Migrating:
             NotFoundError
             ConflictError: it has ended, or no up-caster leads to the version.
         """
-        return await move_job(await self.pool(), job_id, registry, version=version, by=by)
+        return await move_job(await self.pool(), self._payloads, job_id, registry, version=version, by=by)
 
     async def migrate_all(
-        self: _HasPool, pipeline: str, registry: Registry, *, version: int | None = None, by: str = "client"
+        self: _Mover, pipeline: str, registry: Registry, *, version: int | None = None, by: str = "client"
     ) -> int:
         """Move all jobs of older versions of a pipeline that wait for a worker of theirs; return how many."""
         pool = await self.pool()
         target = registry.latest(pipeline).version if version is None else version
-        count, after = 0, 0
+        count, after, refused = 0, 0, list[ConflictError]()
         while True:
             async with pool.connection() as conn:
                 rows = await migrations.list_blocked(conn, pipeline, target, after=after, limit=_GROUP)
             for row in rows:
-                await move_job(pool, row["uuid"], registry, version=target, by=by)
-                count += 1
+                try:
+                    await move_job(pool, self._payloads, row["uuid"], registry, version=target, by=by)
+                    count += 1
+                except ConflictError as error:
+                    refused.append(error)
             if len(rows) < _GROUP:
-                return count
+                break
             after = rows[-1]["id"]
+        if refused:
+            raise ConflictError(
+                f"{count} jobs were moved, {len(refused)} could not be. The first: {refused[0]}"
+            )
+        return count
 
 
-async def move_job(pool: Pool, job_id: UUID, registry: Registry, *, version: int | None, by: str) -> int:
+async def move_job(
+    pool: Pool, payloads: Payloads, job_id: UUID, registry: Registry, *, version: int | None, by: str
+) -> int:
     """See `Migrating.migrate`."""
     failure = DatabaseConnectionError(f"job {job_id}: a task is about to move")
     for _ in range(_TRIES):
         try:
+            cast = await _cast(pool, payloads, job_id, registry, version)
             async with pool.transaction() as conn:
-                target, lanes = await _move(conn, job_id, registry, version, by)
+                lanes = await _move(conn, cast, by)
             async with pool.connection() as conn:
                 await jobs.notify(conn, jobs.WAKE_CHANNEL, lanes)
-            return target
+            return cast.target.version
         except DatabaseConnectionError as error:
             failure = error
         await asyncio.sleep(0.01)
     raise failure
 
 
-async def move_blocked(pool: Pool, registry: Registry, claim: Claim) -> bool:
-    """Move a claimed job whose version nobody serves, where an up-caster leads to a version served here."""
+async def move_blocked(
+    pool: Pool, payloads: Payloads, registry: Registry, claim: Claim
+) -> tuple[bool, str | None]:
+    """Move a claimed job whose version nobody serves, where an up-caster leads to a version served here.
+
+    Return whether it was moved, and why not where an up-caster could not do it. Waits while the database is away.
+    """
     newest = max(
         (one for one in registry if one.name == claim.pipeline), key=lambda one: one.version, default=None
     )
     if newest is None or not newest.upcast or newest.find_upcasts(claim.version) is None:
-        return False
+        return False, None
+    while True:
+        try:
+            async with pool.connection() as conn:
+                if await migrations.is_served(conn, claim.pipeline, claim.version):
+                    return False, None
+            await move_job(pool, payloads, claim.uuid, registry, version=newest.version, by="worker")
+            return True, None
+        except DatabaseConnectionError:
+            await asyncio.sleep(random.uniform(0.1, 0.3))
+        except RkycError as error:
+            # It is as it was: its own version may still be served again, and a person may move it.
+            _log.warning(
+                events.MOVE_REFUSED, job_id=str(claim.uuid), version=newest.version, error=str(error)
+            )
+            return False, f"version {claim.version} can't be moved to {newest.version}: {error}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Cast:
+    """A job as its new version will have it, made of what it was when `outputs_before` were its outputs."""
+
+    source: Record
+    outputs_before: list[tuple[str, str]]
+    target: Pipeline
+    input: Wrapped
+    outputs: Mapping[str, Wrapped]
+    plan: Restart
+
+
+async def _cast(
+    pool: Pool, payloads: Payloads, job_id: UUID, registry: Registry, version: int | None
+) -> _Cast:
+    """Have the up-casters make a job's input and outputs anew: before the transaction, since that may take its time."""
     async with pool.connection() as conn:
-        if await migrations.is_served(conn, claim.pipeline, claim.version):
-            return False
-    await move_job(pool, claim.uuid, registry, version=newest.version, by="worker")
-    return True
-
-
-async def _move(
-    conn: Connection, job_id: UUID, registry: Registry, version: int | None, by: str
-) -> tuple[int, list[str]]:
-    source = await restarts.read_source(conn, job_id)
-    if source is None:
-        raise NotFoundError(f"no job {job_id}: `rkyc jobs list` shows those that are kept")
+        source = await restarts.read_source(conn, job_id)
+        if source is None:
+            raise NotFoundError(f"no job {job_id}: `rkyc jobs list` shows those that are kept")
+        before = await restarts.read_outputs_of(conn, source["id"])
     if source["state"] is not None:
         raise ConflictError(f"job {job_id} has ended: fork it to the other version")
-    target = (
-        registry.latest(source["pipeline"]) if version is None else registry.get(source["pipeline"], version)
-    )
+    name = source["pipeline"]
+    target = registry.latest(name) if version is None else registry.get(name, version)
     if target is None:
-        raise NotFoundError(
-            f"{source['pipeline']}@{version} is not known here: add it with --app MODULE:REGISTRY"
-        )
-    # Leases first, then the forked job's row, then the sweep in a statement of its own.
-    await commits.lock_leases(conn, source["id"])
-    await jobs.lock_branching_row(conn, source["id"])
-    swept = await commits.sweep_tasks(conn, source["id"])
-    if not swept:
-        raise DatabaseConnectionError(f"job {job_id}: a task is about to move")
-    outputs = {
-        row["step"]: payload.decode(row["output"])
-        for row in await restarts.read_outputs_of(conn, source["id"])
-    }
-    value, outputs = upcast(target, source["version"], payload.decode(source["input"]), outputs)
+        raise NotFoundError(f"{name}@{version} is not known here: add it with --app MODULE:REGISTRY")
+    outputs = {step: payload.decode(await payloads.unwrap(text)) for step, text in before}
+    given = payload.decode(await payloads.unwrap(source["input"]))
+    value, outputs = upcast(target, source["version"], given, outputs)
     plan = plan_restart(target.graph.describe(), set(outputs), [])
     if plan.items:
         raise ConflictError(
@@ -126,23 +166,42 @@ async def _move(
         raise ConflictError(
             f"job {job_id}: the up-caster leaves nothing to run: leave the last step's output out"
         )
-    kept = {one.step: encode_input(outputs[one.step]) for one in plan.kept}
+    tenant = source["tenant"]
+    kept = {one.step: await payloads.wrap(encode_input(outputs[one.step]), tenant) for one in plan.kept}
+    return _Cast(source, before, target, await payloads.wrap(encode_input(value), tenant), kept, plan)
+
+
+async def _move(conn: Connection, cast: _Cast, by: str) -> list[str]:
+    source, target = cast.source, cast.target
+    # Leases first, then the forked job's row, then the sweep in a statement of its own.
+    await commits.lock_leases(conn, source["id"])
+    await jobs.lock_branching_row(conn, source["id"])
+    swept = await commits.sweep_tasks(conn, source["id"])
+    if not swept or await restarts.read_outputs_of(conn, source["id"]) != cast.outputs_before:
+        raise DatabaseConnectionError(f"job {source['uuid']}: a task is about to move")
     lanes = await migrations.move_job(
-        conn, source["id"], version=target.version, input=encode_input(value), outputs=kept, plan=plan
+        conn,
+        source["id"],
+        version=target.version,
+        input=cast.input.text,
+        outputs={step: output.text for step, output in cast.outputs.items()},
+        plan=cast.plan,
     )
+    wrapped = (cast.input, *cast.outputs.values())
+    await hold_blobs(conn, [(source["uuid"], one.blob) for one in wrapped])
     details = payload.encode({"from_version": source["version"], "version": target.version})
     await audit.write_entry(
-        conn, who=by, action="job.migrate", kind="job", object=str(job_id), details=details
+        conn, who=by, action="job.migrate", kind="job", object=str(source["uuid"]), details=details
     )
     # Whoever holds a task of it learns that its lease is gone.
-    return target.version, [*lanes, f"cancel:{source['id']}"]
+    return [*lanes, f"cancel:{source['id']}"]
 
 
 def upcast(target: Pipeline, version: int, value: Any, outputs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Return input and outputs as the target version has them.
 
     Raises:
-        ConflictError: no up-casters lead there.
+        ConflictError: no up-casters lead there, or one of them raised.
     """
     path = target.find_upcasts(version)
     if path is None:
@@ -151,5 +210,11 @@ def upcast(target: Pipeline, version: int, value: Any, outputs: dict[str, Any]) 
             f"upcast={{({version}, {target.version}): fn}}"
         )
     for fn in path:
-        value, outputs = fn(value, outputs)
+        try:
+            value, outputs = fn(value, outputs)
+        except Exception as error:
+            raise ConflictError(
+                f"an up-caster from {target.name}@{version} to version {target.version} raised "
+                f"{type(error).__name__}: {error}"
+            ) from error
     return value, outputs

@@ -12,7 +12,7 @@ import base64
 import dataclasses
 import random
 import zlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -20,7 +20,7 @@ from rkyc.errors import DatabaseConnectionError, EncryptionError, StorageDownloa
 from rkyc.flow import payload
 from rkyc.flow.envelope import Codec, Envelope, may_hold, read_envelope
 from rkyc.flow.job import Claim
-from rkyc.flow.outcome import Advance, Arrive, Finish, Fork, Outcome, Spread
+from rkyc.flow.outcome import Advance, Arrive, Continue, Finish, Fork, Outcome, Spread
 from rkyc.store import blobs
 from rkyc.store.pool import Connection, Pool
 
@@ -134,19 +134,30 @@ class Payloads:
         return data.decode()
 
     async def store(self, outcome: Outcome) -> Outcome:
-        """Wrap the output of a completed step; its commit touches the blob. Waits while the database is away."""
-        if not isinstance(outcome, (Advance, Finish, Fork, Spread, Arrive)):
-            return outcome
-        done, claim = outcome.done, outcome.claim
+        """Wrap what an outcome leaves: the output of a completed step, the elements of a map, the input of a next run.
+
+        Its commit touches the blobs. Waits while the database is away.
+
+        Raises:
+            EncryptionError
+        """
         while True:
             try:
-                wrapped = await self.wrap(done.output, tenant_of(claim))
-                if isinstance(outcome, Spread):
-                    outcome = await self._wrap_elements(outcome, claim)
-                    done = outcome.done
-                break
+                if isinstance(outcome, Continue):
+                    wrapped = await self.wrap(outcome.input, tenant_of(outcome.claim))
+                    return dataclasses.replace(outcome, input=wrapped.text, blob=wrapped.blob)
+                if isinstance(outcome, (Advance, Finish, Fork, Spread, Arrive)):
+                    return await self._wrap_done(outcome)
+                return outcome
             except DatabaseConnectionError:
                 await asyncio.sleep(random.uniform(0.1, 0.3))
+
+    async def _wrap_done(self, outcome: Advance | Finish | Fork | Spread | Arrive) -> Outcome:
+        claim = outcome.claim
+        wrapped = await self.wrap(outcome.done.output, tenant_of(claim))
+        if isinstance(outcome, Spread):
+            outcome = await self._wrap_elements(outcome, claim)
+        done = outcome.done
         save = done.save
         if wrapped.blob is not None:
             save = _holding(wrapped.blob, claim.job_id, save)
@@ -166,14 +177,15 @@ class Payloads:
         return dataclasses.replace(outcome, elements=tuple(texts), done=outcome.done._replace(save=save))
 
 
-async def hold_input(conn: Connection, blob: str, job_id: UUID) -> None:
-    """Touch the blob of a job's input in the transaction that enqueues the job.
+async def hold_blobs(conn: Connection, held: Iterable[tuple[UUID, str | None]]) -> None:
+    """Touch what new jobs name, (job, blob or None) each, in the transaction that enqueues them.
 
     Raises:
-        StorageDownloadError: the collector took it in this very moment; enqueue again.
+        StorageDownloadError: the collector took one in this very moment; enqueue again.
     """
-    if not await blobs.hold_for_uuid(conn, blob, job_id):
-        raise _collected(blob)
+    for job_id, blob in held:
+        if blob is not None and not await blobs.hold_for_uuid(conn, blob, job_id):
+            raise _collected(blob)
 
 
 def add_tenant(traits: str | None, tenant: str) -> str | None:

@@ -17,6 +17,7 @@ from typing import Any
 from uuid import UUID
 
 from rkyc.engine.clock import DatabaseClock
+from rkyc.engine.payloads import Payloads, hold_blobs
 from rkyc.flow import payload
 from rkyc.flow.ids import RANDOM_BYTES, make_uuid7
 from rkyc.flow.schedule import Timing, choose_starts, decide_firing
@@ -40,9 +41,15 @@ class Scheduler:
     """The schedules as one worker serves them; `wake` has `run_once` called, `cancel` ends a job for a reason."""
 
     def __init__(
-        self, *, pool: Pool, clock: DatabaseClock, cancel: Callable[[UUID, str], Awaitable[Any]]
+        self,
+        *,
+        pool: Pool,
+        clock: DatabaseClock,
+        payloads: Payloads,
+        cancel: Callable[[UUID, str], Awaitable[Any]],
     ) -> None:
         self._pool = pool
+        self._payloads = payloads
         self._clock = clock
         self._cancel = cancel
         self._alarm: asyncio.TimerHandle | None = None
@@ -106,7 +113,7 @@ class Scheduler:
             job_id = new_job_id()
             if not await schedules.take_tick(conn, schedule=name, tick=tick, job_uuid=job_id, by_hand=False):
                 continue
-            if await enqueue_tick(conn, row, tick, job_id):
+            if await enqueue_tick(conn, self._payloads, row, tick, job_id):
                 if row["overlap"] == "queue":
                     await schedules.hold_for_turn(conn, schedule=name, job_uuid=job_id, tick=tick)
                 _log.debug(events.SCHEDULE_FIRED, schedule=name, tick=tick.isoformat(), job_id=str(job_id))
@@ -126,7 +133,9 @@ class Scheduler:
         await schedules.drop_old_fires(conn, schedule=name, before=now - timedelta(days=FIRES_KEPT_DAYS))
 
 
-async def enqueue_tick(conn: Connection, row: Record, tick: datetime, job_id: UUID, **metadata: Any) -> bool:
+async def enqueue_tick(
+    conn: Connection, payloads: Payloads, row: Record, tick: datetime, job_id: UUID, **metadata: Any
+) -> bool:
     """Enqueue the job of a tick; False: pipeline or lane are not known."""
     told = {"schedule": row["name"], "tick": tick.astimezone(UTC).isoformat(), **metadata}
     # A person's own start takes no turn.
@@ -138,7 +147,10 @@ async def enqueue_tick(conn: Connection, row: Record, tick: datetime, job_id: UU
         metadata=payload.encode(told),
         traits=payload.encode(traits) if traits else None,
     )
-    _, count = await jobs.enqueue_jobs(conn, new, [job_id], [row["input"]], tells=True)
+    wrapped = await payloads.wrap(row["input"], "")
+    _, count = await jobs.enqueue_jobs(conn, new, [job_id], [wrapped.text], tells=True)
+    if count == 1:
+        await hold_blobs(conn, [(job_id, wrapped.blob)])
     return count == 1
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
+from rkyc.engine.payloads import Payloads
 from rkyc.engine.scheduler import enqueue_tick, new_job_id, timing_of
 from rkyc.errors import ConflictError, NotFoundError, UnknownLaneError, UnknownPipelineError
 from rkyc.flow.pipeline import Registry
@@ -26,8 +27,9 @@ async def declare_schedules(conn: Connection, registry: Registry) -> None:
 class Schedules:
     """The schedules of a database; `Client.schedules`. `by` names who acts, for the audit trail."""
 
-    def __init__(self, open_pool: Callable[[], Awaitable[Pool]]) -> None:
+    def __init__(self, open_pool: Callable[[], Awaitable[Pool]], payloads: Payloads) -> None:
         self._open_pool = open_pool
+        self._payloads = payloads
 
     async def list(self) -> list[Record]:
         """Return the rows of `schedule_status`, by name."""
@@ -63,7 +65,7 @@ class Schedules:
                 raise _not_found(name)
             job_id, now = new_job_id(), await schedules.read_clock(conn)
             await schedules.take_tick(conn, schedule=name, tick=now, job_uuid=job_id, by_hand=True)
-            if not await enqueue_tick(conn, row, now, job_id, by_hand=True):
+            if not await enqueue_tick(conn, self._payloads, row, now, job_id, by_hand=True):
                 raise UnknownPipelineError(
                     f"schedule {name}: no pipeline {row['pipeline']!r}, or no lane {row['lane']!r}, on this database"
                 )

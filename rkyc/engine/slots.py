@@ -14,11 +14,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.execution import Execution
-from rkyc.engine.inputs import Inputs
 from rkyc.engine.loop import PeriodicLoop
 from rkyc.engine.rates import pass_rate
 from rkyc.engine.suspend import Suspend
@@ -79,8 +78,10 @@ class Slots:
     def _bounds(self, place: Place) -> bool:
         return any(limit.name in self.sizes for limit in place.step.limits)
 
-    async def enter(self, execution: Execution, place: Place, inputs: Inputs) -> None:
+    async def enter(self, execution: Execution, place: Place, scopes: Sequence[str]) -> None:
         """Take a place of each limit of the step, all or none, and the time of a start by each rate.
+
+        `scopes`: under what each is counted, in the order of the step's limits.
 
         Raises:
             Suspend: one has no free place, or the time is some way off: the task waits for it.
@@ -89,15 +90,14 @@ class Slots:
         claim = execution.claim
         lease = (claim.job_id, claim.branch, claim.fence)
         wishes = tuple(
-            SlotWish(lease, limit.name, limit.scope(inputs))
-            for limit in place.step.limits
+            SlotWish(lease, limit.name, scope)
+            for limit, scope in zip(place.step.limits, scopes, strict=True)
             if limit.name in self.sizes
         )
         if wishes:
             await self._take_places(execution, place, wishes)
-        for limit in place.step.limits:
+        for limit, scope in zip(place.step.limits, scopes, strict=True):
             if limit.rate is not None:
-                scope = limit.scope(inputs)
                 charge = Charge(f"starts/{scope}", 1.0, limit.rate / limit.per_s, float(limit.burst))
                 await pass_rate(
                     self._pool,

@@ -203,6 +203,7 @@ class Worker:
     def _wire(self, registration: Mapping[str, Any]) -> None:
         """Make the parts and introduce them to one another."""
         options = self._options
+        payloads = Payloads(self._give_pool, options.codec)
         self._notices = Notices(pool=self._pool)
         self._streams = StreamWriter(pool=self._pool, clock=self._clock)
         self._committer = self._make_committer(
@@ -224,7 +225,7 @@ class Worker:
             streams=self._streams,
             children=self._children,
             threads=Threads(options.threads),
-            payloads=Payloads(self._give_pool, options.codec),
+            payloads=payloads,
             metrics=self._metrics,
             on_scheduled=self._on_scheduled,
         )
@@ -246,7 +247,9 @@ class Worker:
         self._executor.on_ready = self._dispatcher.wake
         self._presence = self._make_presence()
         self._listeners = Listeners(pool=self._pool, registry=self._registry)
-        self._scheduler = Scheduler(pool=self._pool, clock=self._clock, cancel=Client(pool=self._pool).cancel)
+        self._scheduler = Scheduler(
+            pool=self._pool, clock=self._clock, payloads=payloads, cancel=Client(pool=self._pool).cancel
+        )
         self._schedule_loop = PeriodicLoop("schedules", self._scheduler.run_once, interval_s=IDLE_S)
         self._scheduler.wake = self._schedule_loop.wake
         self._wire_upkeep(registration)

@@ -25,7 +25,8 @@ KEY_CHARS_MAX = 120
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """At most `size` steps at once that name this limit; with `key`, so many for each of its values.
+    """At most `size` steps at once that name this limit; with `key`, so many for each of its values, with
+    `by_tenant` for each tenant of jobs.
 
     `size` None: the worker's settings say (RKYC_LIMITS), and without them it bounds nothing. `key` is the name of a
     field of the job's input, or a function of the step's input (as JSON values). `rate`: at most so many starts in
@@ -38,6 +39,7 @@ class Limit:
     rate: float | None = None
     per_s: float = 60.0
     burst: int = 1
+    by_tenant: bool = False
 
     def __post_init__(self) -> None:
         if not LIMIT_NAME.fullmatch(self.name):
@@ -46,6 +48,10 @@ class Limit:
             )
         if self.size is not None and not 1 <= self.size <= SIZE_MAX:
             raise DefinitionError(f"limit {self.name}: expected a size from 1 to {SIZE_MAX}, not {self.size}")
+        if self.by_tenant and self.key is not None:
+            raise DefinitionError(
+                f"limit {self.name} counts by tenant and by key: give one of them, or name two limits"
+            )
         if self.rate is not None and not (
             0 < self.rate <= RATE_MAX and 0 < self.per_s <= PER_S_MAX and self.burst >= 1
         ):
@@ -54,15 +60,17 @@ class Limit:
                 f"expected a rate up to {RATE_MAX:g}, per_s up to {PER_S_MAX:g} and a burst of 1 or more"
             )
 
-    def scope(self, values: Mapping[str, Any]) -> str:
+    def scope(self, values: Mapping[str, Any], tenant: str = "") -> str:
         """Return what the places are counted under; `values` holds the step's `input` and `job`.
 
         Raises:
             ValidationError: the job's input has no such field.
         """
-        if self.key is None:
+        if self.by_tenant:
+            value: Any = tenant
+        elif self.key is None:
             return self.name
-        if callable(self.key):
+        elif callable(self.key):
             value = self.key(values["input"])
         else:
             job = values["job"]

@@ -141,12 +141,16 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Continue:
-    """The run is done, and the next one (`job_id`, `input` as JSON text) begins with its end."""
+    """The run is done, and the next one (`job_id`, `input` as JSON text) begins with its end.
+
+    `blob`: where the bytes of the input lie, if not in `input` itself.
+    """
 
     claim: Claim
     done: Completed
     job_id: UUID
     input: str
+    blob: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

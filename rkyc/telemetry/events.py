@@ -54,6 +54,7 @@ PROVIDER_FELL_OVER = "provider.fell_over"
 # Claims from and commits to the store.
 CLAIM_FAILED = "claim.failed"
 COMMIT_UNKNOWN = "commit.unknown"
+MOVE_REFUSED = "move.refused"
 LIMITS_DELAYED = "limits.delayed"
 COMMIT_ROW_REFUSED = "commit.row_refused"
 SAVE_FAILED = "save.failed"

@@ -102,6 +102,45 @@ async def test_without_an_up_caster_it_waits_until_a_person_moves_it(
         await client.migrate(other, Registry([NEW]), version=9)
 
 
+async def test_an_up_caster_that_raises_changes_nothing_and_the_others_are_moved(
+    dsn: str, pool: Pool, tmp_path: Path
+) -> None:
+    def cast(value: Any, outputs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        if value["job"] == "1":
+            raise KeyError("colour")
+        return to_second(value, outputs)
+
+    client = Client(pool=pool)
+    broken = Pipeline("painted", 2, NEW.steps, upcast={(1, 2): cast})
+    async with serve(dsn, OLD, grace_s=0.1):
+        refused = await begun(pool, tmp_path)
+        moved = await client.enqueue("painted", make_input(tmp_path, 2, waits={"slow": 60}))
+        await wait_entries(tmp_path, "began", 2, step="slow")
+    async with serve(dsn, WITHOUT):
+        await blocked(pool, refused)
+        await blocked(pool, moved)
+        with pytest.raises(ConflictError, match="raised KeyError: 'colour'"):
+            await client.migrate(refused, Registry([broken]))
+        with pytest.raises(ConflictError, match="1 jobs were moved, 1 could not be"):
+            await client.migrate_all("painted", Registry([broken]))
+        assert (await wait_status(pool, moved))["status"] == "completed"
+    # A worker that claims it leaves it as it is, too.
+    await query(pool, "UPDATE rkyc.worker SET ended_at = clock_timestamp() WHERE ended_at IS NULL")
+    async with pool.transaction() as conn:
+        await conn.execute(
+            """WITH gone AS (DELETE FROM rkyc.waiting RETURNING *)
+               INSERT INTO rkyc.ready (lane, job_id, step, events, started_at)
+               SELECT lane, job_id, step, events, started_at FROM gone"""
+        )
+    async with serve(dsn, broken):
+        await blocked(pool, refused)
+        (row,) = await query(pool, "SELECT detail FROM rkyc.waiting")
+        assert row["detail"].endswith("raised KeyError: 'colour'")
+    await query(pool, "UPDATE rkyc.job SET input = input - 'waits'")
+    async with serve(dsn, OLD):
+        assert (await wait_status(pool, refused))["status"] == "completed"
+
+
 async def test_a_job_in_branches_is_moved_to_a_chain_and_back(dsn: str, pool: Pool, tmp_path: Path) -> None:
     def same(value: Any, outputs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         return {**value, "waits": {}}, outputs

@@ -11,6 +11,7 @@ import pytest
 
 from rkyc.engine.client import Client
 from rkyc.engine.clock import DatabaseClock
+from rkyc.engine.payloads import Payloads
 from rkyc.engine.scheduler import Scheduler
 from rkyc.engine.schedules import declare_schedules
 from rkyc.errors import ConflictError, DefinitionError, NotFoundError, UnknownLaneError, UnknownPipelineError
@@ -34,7 +35,12 @@ NOTED = Pipeline("noted", 1, note)
 
 
 def make_scheduler(pool: Pool) -> Scheduler:
-    return Scheduler(pool=pool, clock=DatabaseClock(), cancel=Client(pool=pool).cancel)
+    async def give() -> Pool:
+        return pool
+
+    return Scheduler(
+        pool=pool, clock=DatabaseClock(), payloads=Payloads(give), cancel=Client(pool=pool).cancel
+    )
 
 
 async def add(pool: Pool, due_at: datetime, **options: Any) -> Client:

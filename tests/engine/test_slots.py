@@ -94,6 +94,17 @@ async def test_each_key_is_bounded_by_itself(dsn: str, pool: Pool) -> None:
     assert most_in == {"a": 2, "b": 2, "c": 2}
 
 
+async def test_each_tenant_is_bounded_by_itself(dsn: str, pool: Pool) -> None:
+    client = Client(pool=pool)
+    async with serve(dsn, limited(Limit("places", size=2, by_tenant=True))):
+        for name in ("bank", "shop", ""):
+            await client.enqueue_many("limited", [{"corp": name, "wait": 0.02}] * 8, tenant=name)
+        assert await wait_all_ended(pool, 24) == {"completed": 24}
+    assert most_in == {"bank": 2, "shop": 2, "": 2}
+    with pytest.raises(DefinitionError, match="counts by tenant and by key"):
+        Limit("both", key="corp", by_tenant=True)
+
+
 async def test_a_key_may_be_read_off_the_steps_input(dsn: str, pool: Pool) -> None:
     by_length = Limit("size", size=1, key=lambda before: len(before["corp"]))
     pipeline = Pipeline(

@@ -35,7 +35,7 @@ class NewFork:
 
 
 async def read_source(conn: Connection, uuid: UUID) -> Record | None:
-    """Return (id, uuid, pipeline, version, lane, input, state) of a job; state is None while it has not ended."""
+    """Return (id, uuid, pipeline, version, lane, input, tenant, state) of a job; state is None while it has not ended."""
     return await fetch_row(conn, _SQL["read_source"], uuid=uuid)
 
 
@@ -100,9 +100,9 @@ async def continue_job(conn: Connection, job_id: int, uuid: UUID, input: str) ->
     await fetch(conn, _SQL["continue_job"], job_id=job_id, uuid=uuid, input=input)
 
 
-async def read_outputs_of(conn: Connection, job_id: int) -> list[Record]:
+async def read_outputs_of(conn: Connection, job_id: int) -> list[tuple[str, str]]:
     """Return (step, output as JSON text) of a job's checkpoints, in their order."""
-    return await fetch(conn, _SQL["read_outputs_of"], job_id=job_id)
+    return [(row["step"], row["output"]) for row in await fetch(conn, _SQL["read_outputs_of"], job_id=job_id)]
 
 
 async def list_completed(conn: Connection, job_id: int) -> set[str]:

@@ -1,5 +1,5 @@
 -- name: read_source
-SELECT j.id, j.uuid, j.pipeline, j.version, j.lane, j.input, h.state
+SELECT j.id, j.uuid, j.pipeline, j.version, j.lane, j.input, coalesce(j.traits ->> 'tenant', '') AS tenant, h.state
 FROM rkyc.job j LEFT JOIN LATERAL (SELECT h.state FROM rkyc.history h WHERE h.job_id = j.id OFFSET 0) h ON true
 WHERE j.uuid = :uuid;
 
