@@ -41,6 +41,8 @@ PROMISE_S = 2.0
 SWEEP_S = 1.0
 IDLE_S = 60.0
 PRUNE_S = 600.0
+# How long the last tasks' places may take to be freed when the process ends. Seconds.
+CLOSING_S = 2.0
 # Scopes whose places are known to exist.
 KNOWN_MAX = 10_000
 
@@ -66,6 +68,7 @@ class Slots:
         self._on_ready = on_ready
         self._pool = pool
         self._is_idle = False
+        self._has_suspended = False
         self.sweep_loop = PeriodicLoop("limits", self.sweep, interval_s=SWEEP_S)
         self._own = OwnConnection(pool, application_name="rkyc limits")
         self._wishes: list[tuple[tuple[SlotWish, ...], asyncio.Future[str | None]]] = []
@@ -120,6 +123,7 @@ class Slots:
             raise DeadlineExceededError(
                 f"step {place.name} got no place of limit {missing} before its time was up"
             )
+        self._has_suspended = True
         if self._is_idle:
             self._is_idle = False
             self.sweep_loop.wake()
@@ -155,7 +159,16 @@ class Slots:
         finally:
             for _, future in self._wishes:
                 future.cancel()
+            await self._leave_nothing()
             await self._own.close()
+
+    async def _leave_nothing(self) -> None:
+        """Free what the last tasks held, if the database is there: else others find it."""
+        if self._leases_to_free:
+            with contextlib.suppress(DatabaseConnectionError, StoreError, TimeoutError):
+                async with asyncio.timeout(CLOSING_S), self._own.connection() as conn:
+                    await self._free(conn)
+                    await self._offer(conn)
 
     async def _write_round(self, conn: Connection) -> None:
         await self._free(conn)
@@ -173,7 +186,8 @@ class Slots:
         await self._offer(conn)
 
     async def _free(self, conn: Connection) -> None:
-        leases = self._leases_to_free
+        # A copy: whoever leaves during the statement is freed by the next one.
+        leases = [*self._leases_to_free]
         if leases:
             self._scopes_to_offer |= await slots.free_slots(conn, leases, self._clock.now())
             del self._leases_to_free[: len(leases)]
@@ -231,7 +245,9 @@ class Slots:
                 self._prune_at = time.monotonic() + PRUNE_S
                 self._known.clear()
                 await slots.prune_slots(conn, now)
-        self._is_idle = not waited
+        # Who has just gone to wait is perhaps not committed yet.
+        self._is_idle = not waited and not self._has_suspended
+        self._has_suspended = False
         return IDLE_S if self._is_idle else SWEEP_S
 
 

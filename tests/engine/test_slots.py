@@ -17,6 +17,7 @@ from rkyc.flow.pipeline import Pipeline
 from rkyc.flow.retry import RetryPolicy
 from rkyc.flow.step import step
 from rkyc.store.pool import Pool
+from rkyc.store.queue import slots
 from tests.support.engine import query, serve, tasks_left, wait_all_ended, wait_for, wait_status
 
 pytestmark = pytest.mark.anyio
@@ -92,6 +93,32 @@ async def test_each_key_is_bounded_by_itself(dsn: str, pool: Pool) -> None:
         await Client(pool=pool).enqueue_many("limited", inputs)
         assert await wait_all_ended(pool, 24) == {"completed": 24}
     assert most_in == {"a": 2, "b": 2, "c": 2}
+
+
+async def test_who_leaves_while_others_are_freed_is_freed_too(
+    dsn: str, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = slots.free_slots
+
+    async def free_slowly(*args: Any) -> set[str]:
+        scopes = await free(*args)
+        gates["late"].set()
+        await asyncio.sleep(0.3)
+        return scopes
+
+    monkeypatch.setattr("rkyc.store.queue.slots.free_slots", free_slowly)
+    async with serve(dsn, limited(Limit("claude", size=2))):
+        await Client(pool=pool).enqueue_many("limited", [{}, {"gate": "late"}])
+        await wait_all_ended(pool, 2)
+        await until(pool, "SELECT count(job_id) = 0 FROM rkyc.limit_slot", "places that are free")
+
+
+async def test_a_worker_that_ends_leaves_no_place_taken(dsn: str, pool: Pool) -> None:
+    for number in range(1, 4):
+        async with serve(dsn, limited(Limit("claude", size=3))):
+            await Client(pool=pool).enqueue_many("limited", [{"wait": 0.0}] * 30)
+            await wait_all_ended(pool, 30 * number)
+        assert await held(pool) == 0
 
 
 async def test_each_tenant_is_bounded_by_itself(dsn: str, pool: Pool) -> None:
