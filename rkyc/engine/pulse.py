@@ -124,17 +124,24 @@ class Pulses:
         return output
 
     async def _write(self, watched: list[tuple[Execution, Context, Pulse]]) -> None:
-        beats = []
+        beats, told = [], []
         for execution, ctx, pulse in watched:
             if not pulse.is_written and pulse.details is not None:
                 pulse.is_written = True
                 beats.append(Beat(execution.claim, ctx.step, ctx.attempt, pulse.details))
+                told.append(pulse)
         if not beats:
             return
         # In the order of their tasks, so that two processes can't deadlock.
         beats.sort(key=lambda beat: (beat.claim.job_id, beat.claim.branch))
-        async with self._pool.connection() as conn:
-            await heartbeats.write_heartbeats(conn, beats, self._clock.now())
+        try:
+            async with self._pool.connection() as conn:
+                await heartbeats.write_heartbeats(conn, beats, self._clock.now())
+        except BaseException:
+            # The next round says it again.
+            for pulse in told:
+                pulse.is_written = False
+            raise
 
 
 class _Softened(Generator[Any, Any, Any]):

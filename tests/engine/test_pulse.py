@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from rkyc.engine.client import Client
-from rkyc.errors import SoftTimeLimit
+from rkyc.errors import DatabaseConnectionError, SoftTimeLimit
 from rkyc.flow.pipeline import Pipeline, Registry
 from rkyc.flow.retry import RetryPolicy, Timeouts
 from rkyc.flow.step import step
 from rkyc.store.pool import Pool
+from rkyc.store.queue import heartbeats
 from tests.support.crashes import entries, make_input, wait_entries
 from tests.support.engine import query, serve, wait_for, wait_status
 from tests.support.fleet import Fleet, open_fleet
@@ -163,6 +164,35 @@ async def test_heartbeats_of_many_calls_are_few_writes(dsn: str, pool: Pool, tmp
         return bool(row["n"] <= 20)
 
     await wait_for(count_writes)
+
+
+async def test_details_that_could_not_be_written_are_written_in_the_next_round(
+    dsn: str, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, tried = heartbeats.write_heartbeats, list[bool]()
+
+    async def write_second_time(*args: Any) -> None:
+        tried.append(True)
+        if len(tried) == 1:
+            raise DatabaseConnectionError("meant to be away")
+        await write(*args)
+
+    @step(timeouts=Timeouts(heartbeat=30.0))
+    async def once(ctx: Any, job: dict[str, Any]) -> dict[str, Any]:
+        await ctx.heartbeat({"page": 7})
+        await asyncio.sleep(60)
+        return {}
+
+    monkeypatch.setattr("rkyc.store.queue.heartbeats.write_heartbeats", write_second_time)
+    async with serve(dsn, Pipeline("once", 1, once)):
+        job_id = await Client(pool=pool).enqueue("once", make_input(tmp_path, 1))
+
+        async def is_written() -> bool:
+            return bool(await query(pool, "SELECT FROM rkyc.heartbeat WHERE details = '{\"page\": 7}'"))
+
+        await wait_for(is_written, what="the details")
+        await Client(pool=pool).cancel(job_id)
+    assert len(tried) >= 2
 
 
 @pytest.fixture
