@@ -3,12 +3,20 @@
 Expired is not failed: the job ends with the code TTL_EXPIRED and leaves a dead letter with the reason
 ttl_expired, which the lane's policy may start again. Every process looks at all lanes, also at those that it
 does not serve: when the workers of one lane are gone, the others end what nobody will start.
+
+What counts is every wait that more capacity would end: in `ready`, for the turn of a fairness key, for a worker that
+serves the version, for a place of a limit. What does not: what a body asked for (a sleep, a signal, a child), what a
+person holds back (a paused job, a spent budget), the order that a map or a schedule asked for, and suspects, which have
+been started and are judged by their crashes. Nor the time of a start by a rate: it is reserved, and those behind it would
+not get it back. Each wait counts by itself.
 """
 
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
 
 from rkyc.engine import endings
 from rkyc.engine.clock import DatabaseClock
@@ -31,6 +39,11 @@ LIMIT_SHARE = 20.0
 PAUSE_S_MIN = 0.05
 # Marks are kept for the longest limit, and so much longer. Seconds.
 KEPT_S = 3600.0
+# Before all waits.
+FIRST_WAIT: expiry.WaitPlace = (datetime(1970, 1, 1, tzinfo=UTC), 0, 0)
+
+# (conn, a task of a look, its lane) -> whether it is locked, and waits as it did then.
+_Lock: TypeAlias = Callable[[Connection, Record, str], Awaitable[bool]]
 
 
 class Expiry:
@@ -45,8 +58,9 @@ class Expiry:
         self._notices = notices
         self._metrics = metrics
         self._interval_s = interval_s
-        # Lane -> where the next look begins.
-        self._after: dict[str, int] = {}
+        # Lane -> behind what the next look begins.
+        self._after_task: dict[str, int] = {}
+        self._after_wait: dict[str, expiry.WaitPlace] = {}
 
     async def run_once(self) -> float:
         """Look at all lanes once; return the seconds until the next look."""
@@ -61,38 +75,70 @@ class Expiry:
             await expiry.write_mark(conn, now=now, every_s=pause_s / 2)
             longest_s = max(lane["longest_s"] for lane in lanes)
             await expiry.drop_marks(conn, now - timedelta(seconds=2 * longest_s + KEPT_S))
-        is_full = [await self._look(lane["lane"], lane["has_steps"], now) for lane in lanes]
+        has_more = [
+            await look(lane, now) for lane in lanes for look in (self._look_at_ready, self._look_at_waits)
+        ]
         self.has_looked.set()
-        return 0.0 if any(is_full) else pause_s
+        return 0.0 if any(has_more) else pause_s
 
-    async def _look(self, lane: str, has_steps: bool, now: datetime) -> bool:
-        """End what is beyond its limit in one page of a lane; True: there is more of it at once."""
+    async def _look_at_ready(self, lane: Record, now: datetime) -> bool:
+        """End what is beyond its limit in one page of a lane's ready tasks; True: there is more of it at once."""
+        name = lane["lane"]
         async with self._pool.connection() as conn:
             page = await expiry.find_stale_tasks(
-                conn, lane=lane, after=self._after.get(lane, 0), limit=PAGE_ROWS, now=now
+                conn, lane=name, after=self._after_task.get(name, 0), limit=PAGE_ROWS, now=now
             )
+        goes_on, has_more = await self._end_stale(page, lane, now, _lock_ready)
+        self._after_task[name] = page[-1]["seq"] if goes_on else 0
+        return has_more
+
+    async def _look_at_waits(self, lane: Record, now: datetime) -> bool:
+        """The same of those that wait for capacity elsewhere."""
+        name = lane["lane"]
+        async with self._pool.connection() as conn:
+            page = await expiry.find_stale_waits(
+                conn,
+                lane=name,
+                seconds=lane["seconds"],
+                after=self._after_wait.get(name, FIRST_WAIT),
+                limit=PAGE_ROWS,
+                now=now,
+            )
+        goes_on, has_more = await self._end_stale(page, lane, now, _lock_wait)
+        last = page[-1] if goes_on else None
+        self._after_wait[name] = (
+            FIRST_WAIT if last is None else (last["since"], last["job_id"], last["branch"])
+        )
+        return has_more
+
+    async def _end_stale(
+        self, page: Sequence[Record], lane: Record, now: datetime, lock: _Lock
+    ) -> tuple[bool, bool]:
+        """End the jobs of a page that are beyond their limits.
+
+        Return whether the next look goes on behind the page, and whether it should do so at once.
+        """
         stale = [row for row in page if row["is_stale"]]
         for row in stale:
-            if await self._end(row, lane, now):
+            if await self._end(row, lane["lane"], now, lock):
                 self._metrics.job_ended(row["pipeline"], "expired")
                 _log.warning(
                     events.TASK_EXPIRED,
                     job_id=str(row["uuid"]),
                     pipeline=row["pipeline"],
                     step=row["step"],
-                    lane=lane,
+                    lane=lane["lane"],
                 )
+        has_more = len(page) == PAGE_ROWS and bool(stale)
         # Behind a page of tasks that may wait on, others of steps with a limit of their own may stand.
-        goes_on = len(page) == PAGE_ROWS and (has_steps or bool(stale))
-        self._after[lane] = page[-1]["seq"] if goes_on else 0
-        return len(page) == PAGE_ROWS and bool(stale)
+        return has_more or (len(page) == PAGE_ROWS and lane["has_steps"]), has_more
 
-    async def _end(self, row: Record, lane: str, now: datetime) -> bool:
+    async def _end(self, row: Record, lane: str, now: datetime, lock: _Lock) -> bool:
         try:
             async with self._pool.transaction() as conn:
                 leases = await commits.lock_leases(conn, row["job_id"])
                 await jobs.lock_branching_row(conn, row["job_id"])
-                if not await expiry.lock_ready_task(conn, lane=lane, seq=row["seq"], job_id=row["job_id"]):
+                if not await lock(conn, row, lane):
                     return False
                 is_ended = await _expire(conn, row, lane, now)
         except DatabaseConnectionError:
@@ -101,6 +147,14 @@ class Expiry:
         if leases:
             self._notices.wake_lane(f"cancel:{row['job_id']}")
         return is_ended
+
+
+async def _lock_ready(conn: Connection, row: Record, lane: str) -> bool:
+    return await expiry.lock_ready_task(conn, lane=lane, seq=row["seq"], job_id=row["job_id"])
+
+
+async def _lock_wait(conn: Connection, row: Record, lane: str) -> bool:
+    return await expiry.lock_stale_wait(conn, job_id=row["job_id"], branch=row["branch"], since=row["since"])
 
 
 async def _expire(conn: Connection, row: Record, lane: str, now: datetime) -> bool:

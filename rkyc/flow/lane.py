@@ -21,10 +21,11 @@ _SECONDS_MAX = 315_360_000.0
 class LanePolicy:
     """How long a task may wait in the lane, and what becomes of the lane's dead letters.
 
-    `ttl_s`: a task that waited so long to start is not run any more; its job ends as expired (None: it waits
-    for ever). `redrive_every_s`: so often at most `redrive_at_most` dead letters are started again, each at most
-    `redrive_times` times, then it goes to the archive (None: only a person starts them again). What can't succeed
-    goes to the archive at once. Dead letters and the archive are kept for `dead_kept_days` days.
+    `ttl_s`: a task that waited so long for a worker, for the turn of its key or for a place of a limit is not run any
+    more; its job ends as expired (None: it waits for ever). `redrive_every_s`: so often at most `redrive_at_most` dead
+    letters are started again, each at most `redrive_times` times, then it goes to the archive (None: only a person starts
+    them again). What can't succeed goes to the archive at once. Dead letters and the archive are kept for
+    `dead_kept_days` days.
     """
 
     lane: str

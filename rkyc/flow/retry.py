@@ -71,9 +71,9 @@ class Timeouts:
     `start_to_close` bounds one attempt (then it is cancelled and retried by the policy);
     `total` bounds all attempts from the first start, waits included (schedule to close: then the step fails).
     `soft` comes before `start_to_close`: the body gets a `SoftTimeLimit`, which it may catch to save what it
-    has; without, the attempt ends there. `schedule_to_start` bounds the wait for a worker (then the job ends as
-    expired). `heartbeat`: an attempt that does not call `ctx.heartbeat` for so long is cut and retried; `idle`: one
-    that does not `ctx.emit` for so long.
+    has; without, the attempt ends there. `schedule_to_start` bounds the wait for a worker, a turn or a place of a
+    limit, as a lane's `ttl_s` does (then the job ends as expired). `heartbeat`: an attempt that does not call
+    `ctx.heartbeat` for so long is cut and retried; `idle`: one that does not `ctx.emit` for so long.
     """
 
     start_to_close: float | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,17 +13,19 @@ from rkyc.engine.expiry import Expiry
 from rkyc.engine.notices import Notices
 from rkyc.flow.graph import chain, group
 from rkyc.flow.lane import LanePolicy
+from rkyc.flow.limits import Limit
 from rkyc.flow.pipeline import Pipeline, Registry
 from rkyc.flow.retry import Timeouts
-from rkyc.store.pool import Pool, fetch_value
-from rkyc.store.queue import pipelines, tasks
+from rkyc.flow.states import WaitReason
+from rkyc.store.pool import Pool, Record, fetch_value
+from rkyc.store.queue import expiry, pipelines, tasks, waits
 from rkyc.store.statements import Statement
 from rkyc.telemetry.metrics import Metrics
 from tests.support.clocks import FixedClock
 from tests.support.crashes import entries, make_input, wait_entries
 from tests.support.engine import query, read_job, serve, tasks_left, wait_all_ended, wait_status
 from tests.support.ledger import count
-from tests.support.moves import add_job, add_worker, claim
+from tests.support.moves import add_job, add_worker, claim, park
 from tests.support.probes import pause
 
 pytestmark = pytest.mark.anyio
@@ -97,6 +100,7 @@ async def test_a_job_that_was_to_run_later_waits_from_then_on(pool: Pool) -> Non
     scene = await make_scene(pool, in_lane("fast"), policies=[LanePolicy("fast", ttl_s=30)])
     later = scene.start + 3600 * SECOND
     await Client(pool=pool).enqueue("in_fast", {}, run_at=later)
+    await Client(pool=pool).enqueue("in_fast", {}, run_at=later, fair_key="a")
     async with pool.connection() as conn:
         await fetch_value(
             conn, Statement("by_sql", "SELECT rkyc.enqueue('in_fast', '{}', run_at => :at)"), at=later
@@ -110,7 +114,7 @@ async def test_a_job_that_was_to_run_later_waits_from_then_on(pool: Pool) -> Non
         )
         assert await tasks.promote_due_tasks(conn, later) == ["fast"]
     assert await scene.at(3629 * SECOND) == set()
-    assert len(await tasks_left(pool)) == 3
+    assert len(await tasks_left(pool)) == 4
     assert await scene.at(3631 * SECOND) == {"dlq.fast"}
     assert await tasks_left(pool) == []
 
@@ -155,16 +159,134 @@ async def test_a_step_with_a_limit_of_its_own_expires_behind_others_that_wait_on
     assert len(await tasks_left(pool)) == 600
 
 
+async def test_a_job_that_waits_for_its_turn_expires_like_any_other(pool: Pool) -> None:
+    policies = [LanePolicy("fast", ttl_s=30), LanePolicy("slow", ttl_s=60)]
+    scene = await make_scene(pool, in_lane("fast"), in_lane("slow"), policies=policies)
+    client = Client(pool=pool)
+    job_id = await client.enqueue("in_fast", {}, fair_key="a")
+    (job,) = await query(pool, "SELECT created_at FROM rkyc.job")
+    scene.start = job["created_at"]
+    await client.enqueue_many("in_slow", [{}] * 3, fair_key="a")
+    assert await scene.at(29 * SECOND) == set()
+    # Ten milliseconds for the row, which was written behind its job's.
+    assert await scene.at(30.01 * SECOND) == {"dlq.fast"}
+    row = await read_job(pool, job_id)
+    assert (row["status"], row["error_code"], row["error_class"]) == ("failed", "TTL_EXPIRED", "retryable")
+    assert "step only was not started within 30 s in lane fast" in row["error_message"]
+    assert 'jobs_total{pipeline="in_fast",status="expired"} 1.0' in scene.metrics.render().decode()
+    assert len(await tasks_left(pool)) == 3
+    assert await scene.at(61 * SECOND) == {"dlq.fast", "dlq.slow"}
+    assert await tasks_left(pool) == []
+
+
+# What a task may wait for in `waiting`, and under which key. More capacity ends the first ones.
+OF_CAPACITY = [
+    ("fair", "a"),
+    ("no_worker", "in_fast@1"),
+    ("version_blocked", "in_fast@1"),
+    ("limit", "claude"),
+    ("limit", "corp:rate/1"),
+]
+OF_OTHERS = [
+    ("limit", "rate/requests/claude"),
+    ("limit", "rate/starts/claude"),
+    *(
+        (kind, "k")
+        for kind in WaitReason
+        if kind not in {"queued", "scheduled", "retry_backoff"} and kind not in dict(OF_CAPACITY)
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "key"), [*OF_CAPACITY, *OF_OTHERS])
+async def test_a_wait_counts_if_more_capacity_would_end_it(pool: Pool, kind: str, key: str) -> None:
+    scene = await make_scene(pool, in_lane("fast"), policies=[LanePolicy("fast", ttl_s=30)])
+    async with pool.connection() as conn:
+        worker_id = await add_worker(conn)
+        await add_job(conn, "in_fast")
+        (held,) = await claim(conn, worker_id, lane="fast")
+        # It ran for an hour before: that was no wait.
+        await waits.hold_tasks(conn, [park(held, kind, wake_key=key)], scene.start + 3600 * SECOND)
+    assert await scene.at(3629 * SECOND) == set()
+    counts = (kind, key) in OF_CAPACITY
+    assert await scene.at(3630 * SECOND) == ({"dlq.fast"} if counts else set())
+    assert await scene.at(99_999 * SECOND) == ({"dlq.fast"} if counts else set())
+
+
+async def test_a_turn_with_a_limit_of_its_own_expires_behind_others_that_wait_on(pool: Pool) -> None:
+    urgent = pause.with_policy(timeouts=Timeouts(schedule_to_start=60)).named("urgent")
+    scene = await make_scene(pool, Pipeline("patient", 1, pause), Pipeline("hurried", 1, urgent))
+    client = Client(pool=pool)
+    await client.enqueue_many("patient", [{}] * 1100, fair_key="a")
+    job_id = await client.enqueue("hurried", {}, fair_key="b")
+    # Where all wait since the same instant, pages go by their jobs.
+    await query(pool, "UPDATE rkyc.waiting SET since = (SELECT min(w.since) FROM rkyc.waiting w)")
+    for _ in range(4):
+        await scene.at(61 * SECOND)
+    assert (await read_job(pool, job_id))["error_code"] == "TTL_EXPIRED"
+    assert len(await tasks_left(pool)) == 1100
+
+
+async def test_a_wait_that_ended_meanwhile_is_not_expired(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = await make_scene(pool, in_lane("fast"), policies=[LanePolicy("fast", ttl_s=30)])
+    async with pool.connection() as conn:
+        worker_id = await add_worker(conn)
+        await add_job(conn, "in_fast")
+        (held,) = await claim(conn, worker_id, lane="fast")
+        await waits.hold_tasks(conn, [park(held, "limit", wake_key="claude")], scene.start)
+        look = expiry.find_stale_waits
+
+        async def look_and_lose(*args: Any, **values: Any) -> list[Record]:
+            """Between the look and the end it gets a place, and soon waits again."""
+            found = await look(*args, **values)
+            await waits.wake_task(conn, held.job_id, 0)
+            (again,) = await claim(conn, worker_id, lane="fast")
+            await waits.hold_tasks(conn, [park(again, "limit", wake_key="claude")], scene.start + 20 * SECOND)
+            return found
+
+        monkeypatch.setattr(expiry, "find_stale_waits", look_and_lose)
+        assert await scene.at(31 * SECOND) == set()
+    assert len(await tasks_left(pool)) == 1
+
+
+async def test_who_gets_no_place_and_who_finds_no_worker_in_time_expires(
+    dsn: str, pool: Pool, tmp_path: Path
+) -> None:
+    """A worker serves the lane, but not that version; its limit has one place, which is taken."""
+    limited = pause.with_policy(lane="fast", limits=[Limit("claude", size=1)]).named("limited")
+    served = Registry([Pipeline("limited", 1, limited)], [LanePolicy("fast", ttl_s=0.4)])
+    client = Client(pool=pool)
+    async with serve(dsn, registry=served, grace_s=0.0):
+        await make_scene(pool, in_lane("fast"))
+        first = await client.enqueue("limited", make_input(tmp_path, 1, wait=30))
+        await wait_entries(tmp_path, "began", 1)
+        late = [
+            await client.enqueue("limited", make_input(tmp_path, 2)),
+            await client.enqueue("in_fast", make_input(tmp_path, 3)),
+        ]
+        for job_id in late:
+            assert (await wait_status(pool, job_id, timeout_s=5))["error_code"] == "TTL_EXPIRED"
+        # What runs is beyond the limit by now, and goes on.
+        assert (await read_job(pool, first))["status"] == "running"
+        await client.cancel(first)
+    assert len(entries(tmp_path)) == 1
+
+
 async def test_a_fleet_that_comes_back_does_not_start_what_expired_meanwhile(
     dsn: str, pool: Pool, tmp_path: Path
 ) -> None:
     served = Registry([in_lane("fast")], [LanePolicy("fast", ttl_s=30)])
     await make_scene(pool, *served, policies=list(served.policies.values()))
-    job_id = await Client(pool=pool).enqueue("in_fast", make_input(tmp_path, 1))
+    client = Client(pool=pool)
+    ids = [await client.enqueue("in_fast", make_input(tmp_path, 1), fair_key=key) for key in (None, "a")]
     await query(pool, "UPDATE rkyc.job SET created_at = created_at - interval '31 s'")
+    await query(pool, "UPDATE rkyc.waiting SET since = since - interval '31 s'")
     async with serve(dsn, registry=served):
-        row = await wait_status(pool, job_id)
-    assert (row["status"], row["error_code"]) == ("failed", "TTL_EXPIRED")
+        for job_id in ids:
+            row = await wait_status(pool, job_id)
+            assert (row["status"], row["error_code"]) == ("failed", "TTL_EXPIRED")
     assert entries(tmp_path) == []
 
 

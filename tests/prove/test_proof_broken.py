@@ -128,6 +128,13 @@ BREAKS = (
         "api/test_dlq_api.py::test_what_a_person_does_to_a_job_is_in_the_audit_trail",
     ),
     Break(
+        "a turn that does not come does not count as a wait",
+        "store/queue/expiry.sql",
+        "(w.kind IN ('fair', 'no_worker'",
+        "(w.kind IN ('no_worker'",
+        "engine/test_expiry.py::test_a_job_that_waits_for_its_turn_expires_like_any_other",
+    ),
+    Break(
         "a blocked loop is not named",
         "engine/stall.py",
         "if blocked_s < self._blocked_after_s or ticked == told:",

@@ -49,7 +49,8 @@ INSERT INTO rkyc.waiting (kind, wake_key, lane, job_id, step, since)
   SELECT 'turn', 'schedule:nightly', 'default', $base + n, 's0', now() FROM generate_series(351, 355) n;
 INSERT INTO rkyc.fair_turn VALUES ('default', '', 3, now() - interval '2 days'), ('default', 'noop@1', 3, now() - interval '2 days');
 INSERT INTO rkyc.waiting (kind, wake_key, lane, job_id, step, since)
-  SELECT 'fair', 'noop@' || n % 2, 'default', $base + n, 's0', now() FROM generate_series(396, 400) n;
+  SELECT 'fair', 'noop@' || n % 2, 'default', $base + n, 's0', CASE n WHEN 396 THEN timestamptz '2020-01-01 00:00Z' ELSE now() END
+  FROM generate_series(396, 400) n;
 UPDATE rkyc.job SET budget_usd = 1 WHERE id = $base + 1;
 INSERT INTO rkyc.job_budget VALUES ($base + 1, 1);
 INSERT INTO rkyc.limit_bucket SELECT CASE n WHEN 1 THEN 'ask' ELSE 'scope ' || n END, now() - interval '2 hours' FROM generate_series(1, 20) n;

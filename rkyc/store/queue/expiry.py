@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TypeAlias
 
 from rkyc.flow.pipeline import Pipeline
 from rkyc.store.pool import Connection, Record, fetch, fetch_value
 from rkyc.store.statements import load
 
 _SQL = load(__file__)
+
+# Since when it waits, its job's inner id, its branch: the order in which waits of a lane are looked at.
+WaitPlace: TypeAlias = tuple[datetime, int, int]
 
 
 async def declare_start_limits(conn: Connection, pipelines: Sequence[Pipeline]) -> None:
@@ -58,3 +62,30 @@ async def find_stale_tasks(
 async def lock_ready_task(conn: Connection, *, lane: str, seq: int, job_id: int) -> bool:
     """Lock a waiting task for this transaction; False: it no longer waits there, or waits anew."""
     return await fetch_value(conn, _SQL["lock_ready_task"], lane=lane, seq=seq, job_id=job_id) is not None
+
+
+async def find_stale_waits(
+    conn: Connection, *, lane: str, seconds: float, after: WaitPlace, limit: int, now: datetime
+) -> list[Record]:
+    """Return the lane's tasks that wait outside of `ready`, held by capacity alone, for `seconds` or more.
+
+    The oldest behind `after`: since, job_id, branch, step, uuid, pipeline, seconds, is_stale.
+    """
+    since, job_id, branch = after
+    return await fetch(
+        conn,
+        _SQL["find_stale_waits"],
+        lane=lane,
+        seconds=seconds,
+        after_since=since,
+        after_job_id=job_id,
+        after_branch=branch,
+        limit=limit,
+        now=now,
+    )
+
+
+async def lock_stale_wait(conn: Connection, *, job_id: int, branch: int, since: datetime) -> bool:
+    """Lock a waiting task for this transaction; False: it no longer waits, or waits anew."""
+    found = await fetch_value(conn, _SQL["lock_stale_wait"], job_id=job_id, branch=branch, since=since)
+    return found is not None

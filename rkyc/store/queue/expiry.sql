@@ -57,3 +57,30 @@ ORDER BY h.seq;
 -- name: lock_ready_task
 -- Still waiting, and the same wait?
 SELECT job_id FROM rkyc.ready WHERE lane = :lane AND seq = :seq AND job_id = :job_id FOR UPDATE;
+
+-- name: find_stale_waits
+-- The same of tasks that only the fleet's capacity holds back outside of `ready`: for the turn of their key, for a worker
+-- that serves them, for a place of a limit. `seconds`: the least limit of the lane, within which nobody is looked
+-- at. The kinds are those of the index, in its words.
+WITH head AS MATERIALIZED (
+  SELECT w.since, w.job_id, w.branch, w.step FROM rkyc.waiting w
+  WHERE w.lane = :lane AND w.since <= :now::timestamptz - make_interval(secs => :seconds::float8)
+    AND (w.since, w.job_id, w.branch) > (:after_since::timestamptz, :after_job_id::bigint, :after_branch::int)
+    AND (w.kind IN ('fair', 'no_worker', 'version_blocked')
+      OR (w.kind = 'limit' AND w.wake_key NOT LIKE 'rate/%'))
+  ORDER BY w.since, w.job_id, w.branch LIMIT :limit
+)
+SELECT h.since, h.job_id, h.branch, h.step, j.uuid, j.pipeline, t.seconds,
+  coalesce(h.since <= :now - make_interval(secs => t.seconds), false) AS is_stale
+FROM head h
+CROSS JOIN LATERAL (SELECT * FROM rkyc.job j WHERE j.id = h.job_id OFFSET 0) j
+CROSS JOIN LATERAL (
+  SELECT least((SELECT l.ttl_s FROM rkyc.lane l WHERE l.name = :lane),
+    (SELECT s.seconds FROM rkyc.start_limit s WHERE s.pipeline = j.pipeline AND s.version = j.version AND s.step = h.step)) AS seconds
+  OFFSET 0
+) t
+ORDER BY h.since, h.job_id, h.branch;
+
+-- name: lock_stale_wait
+-- Still waiting, and the same wait?
+SELECT job_id FROM rkyc.waiting WHERE job_id = :job_id AND branch = :branch AND since = :since FOR UPDATE;

@@ -28,14 +28,17 @@ SELECT (SELECT lane FROM pinned) AS lane, (SELECT count(*)::int FROM new_job) AS
 
 -- name: enqueue_fair_jobs
 -- The same for jobs with a fairness key: their tasks wait for its turn.
-WITH pinned AS (
-  SELECT v.version, v.first_step, coalesce(v.first_lane, :lane) AS lane FROM rkyc.pipeline_version v
+WITH pinned AS MATERIALIZED (
+  SELECT v.version, v.first_step, coalesce(v.first_lane, :lane) AS lane,
+    CASE WHEN :run_at::timestamptz > clock_timestamp() THEN coalesce(:traits::jsonb, '{}') || jsonb_build_object('run_at', :run_at)
+         ELSE :traits::jsonb END AS traits
+  FROM rkyc.pipeline_version v
   WHERE v.name = :pipeline AND EXISTS (SELECT FROM rkyc.lane l WHERE l.name = :lane)
   ORDER BY v.version DESC LIMIT 1
 ), new_job AS (
   INSERT INTO rkyc.job (uuid, pipeline, version, lane, input, metadata, idempotency_key, deadline_at, webhook_url, budget_usd, traits, created_at)
   SELECT w.uuid, :pipeline, p.version, :lane, w.input::jsonb, coalesce(:metadata::jsonb, '{}'), :idempotency_key,
-    clock_timestamp() + make_interval(secs => :deadline_s::float8), :webhook_url, :budget_usd::float8, :traits::jsonb, clock_timestamp()
+    clock_timestamp() + make_interval(secs => :deadline_s::float8), :webhook_url, :budget_usd::float8, p.traits, clock_timestamp()
   FROM pinned p CROSS JOIN unnest(:uuids::uuid[], :inputs::text[]) AS w(uuid, input)
   RETURNING id
 ), now_waiting AS (

@@ -227,6 +227,23 @@ async def test_a_claim_touches_the_same_pages_whatever_was_finished_before(
         assert full[table] <= new[table] + ROWS * LEVELS_DEEPER
 
 
+async def test_a_look_for_stale_waits_passes_by_those_that_may_wait_on(dsn: str) -> None:
+    """Of many that wait, in this lane and in others, only those beyond the least limit are read, a page of them."""
+    async with connect(dsn, LENT) as conn:
+        await set_scene(conn)
+        await conn.execute(
+            "INSERT INTO rkyc.waiting (kind, wake_key, lane, job_id, step, since)"
+            " SELECT k.kind, 'k' || n % 100, CASE WHEN n % 2 = 0 THEN 'default' ELSE 'low' END, n, 's',"
+            "   CASE WHEN n % 4 = 0 THEN now() + interval '2 days' ELSE now() END"
+            " FROM unnest('{fair,limit,signal}'::text[]) WITH ORDINALITY AS k(kind, number)"
+            f" CROSS JOIN generate_series(k.number * {SOME}, k.number * {SOME} + {SOME} - 1) n"
+        )
+        await conn.execute("ANALYZE rkyc.waiting")
+        plan = await explain(conn, STATEMENTS["find_stale_waits"])
+        assert plan.find_problems() == []
+        assert plan.pages_by_table()["waiting"] < 50
+
+
 async def test_the_guard_names_a_statement_whose_index_is_gone(dsn: str) -> None:
     async with connect(dsn, LENT) as conn:
         await fill(conn, finished=SOME, scheduled=SOME)
