@@ -12,13 +12,14 @@ from rkyc.engine.client import Client
 from rkyc.engine.expiry import Expiry
 from rkyc.engine.notices import Notices
 from rkyc.flow.graph import chain, group
+from rkyc.flow.ids import RANDOM_BYTES, make_uuid7
 from rkyc.flow.lane import LanePolicy
 from rkyc.flow.limits import Limit
 from rkyc.flow.pipeline import Pipeline, Registry
 from rkyc.flow.retry import Timeouts
 from rkyc.flow.states import WaitReason
 from rkyc.store.pool import Pool, Record, fetch_value
-from rkyc.store.queue import expiry, pipelines, tasks, waits
+from rkyc.store.queue import expiry, pipelines, restarts, tasks, waits
 from rkyc.store.statements import Statement
 from rkyc.telemetry.metrics import Metrics
 from tests.support.clocks import FixedClock
@@ -117,6 +118,22 @@ async def test_a_job_that_was_to_run_later_waits_from_then_on(pool: Pool) -> Non
     assert len(await tasks_left(pool)) == 4
     assert await scene.at(3631 * SECOND) == {"dlq.fast"}
     assert await tasks_left(pool) == []
+
+
+async def test_a_job_that_follows_one_that_was_put_off_waits_from_its_own_beginning(pool: Pool) -> None:
+    scene = await make_scene(pool, in_lane("fast"), policies=[LanePolicy("fast", ttl_s=30)])
+    client = Client(pool=pool)
+    job_id = await client.enqueue("in_fast", {}, run_at=scene.start + 3600 * SECOND)
+    await client.cancel(job_id)
+    (source,) = await query(
+        pool,
+        "UPDATE rkyc.job SET traits = jsonb_build_object('run_at', now() - interval '1 day') RETURNING id",
+    )
+    await client.fork(job_id, "only")
+    async with pool.connection() as conn:
+        await restarts.continue_job(conn, source["id"], make_uuid7(0, bytes(RANDOM_BYTES)), "{}")
+    assert await scene.at(20 * SECOND) == set()
+    assert len(await tasks_left(pool)) == 2
 
 
 async def test_a_task_that_comes_back_waits_anew(pool: Pool) -> None:

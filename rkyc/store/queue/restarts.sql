@@ -51,8 +51,8 @@ WITH source AS (
   INSERT INTO rkyc.job (uuid, pipeline, version, lane, input, metadata, webhook_url, budget_usd, traits, created_at)
   SELECT :uuid, j.pipeline, :version, j.lane, coalesce(:input::jsonb, j.input),
     (j.metadata - '{forked_from,forked_at,rerun_of,continued_from}'::text[]) || :metadata::jsonb, j.webhook_url, j.budget_usd,
-    -- Nobody waits for its end, and no key was taken for it.
-    nullif(j.traits - '{on_end,parent,schedule,unique}'::text[], '{}'), clock_timestamp()
+    -- Nobody waits for its end, no key was taken for it, and it was not put off.
+    nullif(j.traits - '{on_end,parent,run_at,schedule,unique}'::text[], '{}'), clock_timestamp()
   FROM source j RETURNING id, lane
 ), kept AS (
   SELECT k.*, c.* FROM unnest(:kept_steps::text[], :kept_branches::int[], :kept_nexts::text[], :kept_outputs::text[])
@@ -228,7 +228,7 @@ WITH source AS (
   INSERT INTO rkyc.job (uuid, pipeline, version, lane, input, metadata, webhook_url, budget_usd, traits, created_at)
   SELECT :uuid, s.pipeline, s.newest, s.lane, :input::jsonb,
     (s.metadata - '{forked_from,forked_at,rerun_of}'::text[]) || jsonb_build_object('continued_from', s.uuid), s.webhook_url, s.budget_usd,
-    nullif(s.traits - '{on_end,parent,schedule,unique}'::text[], '{}'), clock_timestamp()
+    nullif(s.traits - '{on_end,parent,run_at,schedule,unique}'::text[], '{}'), clock_timestamp()
   FROM source s RETURNING id
 ), linked AS (
   INSERT INTO rkyc.lineage (job_id, source_id, kind, at) SELECT n.id, :job_id, 'continue', clock_timestamp() FROM new_job n
