@@ -135,6 +135,13 @@ BREAKS = (
         "engine/test_expiry.py::test_a_job_that_waits_for_its_turn_expires_like_any_other",
     ),
     Break(
+        "who waits for a turn is not told that nobody serves the lane",
+        "store/migrations/0031_start_waits.sql",
+        "t.kind IN ('queued', 'fair')",
+        "t.kind = 'queued'",
+        "store/queue/test_why.py::test_a_job_is_told_what_its_lane_lacks_with_a_key_and_without",
+    ),
+    Break(
         "a blocked loop is not named",
         "engine/stall.py",
         "if blocked_s < self._blocked_after_s or ticked == told:",

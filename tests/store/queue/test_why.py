@@ -17,11 +17,12 @@ from rkyc.errors import NotFoundError, PermanentException, RetryableException
 from rkyc.flow import payload
 from rkyc.flow.graph import chain
 from rkyc.flow.ids import RANDOM_BYTES, make_uuid7
-from rkyc.flow.pipeline import Pipeline
+from rkyc.flow.pipeline import Pipeline, Registry
 from rkyc.flow.retry import RetryPolicy
 from rkyc.flow.states import JobState, WaitReason
 from rkyc.flow.step import step
 from rkyc.store.pool import Pool
+from rkyc.store.queue import restarts
 from rkyc.testing.kit import Kit
 from tests.support.engine import announce, query, serve, wait_for, wait_status
 
@@ -97,11 +98,7 @@ async def test_busy_slots_and_the_queue_before_it_are_told(client: Client, dsn: 
 
 
 async def test_a_long_queue_is_counted_up_to_a_bound(client: Client, pool: Pool) -> None:
-    await query(
-        pool,
-        """INSERT INTO rkyc.worker (name, host, pid, version, lanes, slots, started_at, beat_at)
-           VALUES ('w', 'h', 1, '', '{default}', 1, clock_timestamp(), clock_timestamp())""",
-    )
+    await _add_worker(pool)
     async with pool.transaction() as conn:
         ids = await client.enqueue_many("acting", [{}] * 1200, conn=conn)
     assert (await why(client, ids[-1]))[1] == "ready in lane default with more than 1000 task(s) before it"
@@ -240,6 +237,65 @@ async def test_a_turn_that_has_not_come_is_named(client: Client, dsn: str, pool:
         told = await wait_for(lambda: _of_kind(client, ids, "fair"), what="a job that waits for its turn")
     assert told[1].startswith("waits for its turn since ")
     assert "bank" in told[1]
+
+
+@pytest.mark.parametrize("fair_key", [None, "bank"])
+async def test_a_job_is_told_what_its_lane_lacks_with_a_key_and_without(
+    client: Client, pool: Pool, fair_key: str | None
+) -> None:
+    job_id = await client.enqueue("acting", {}, fair_key=fair_key)
+    assert await why(client, job_id) == (
+        "lane_unserved",
+        "lane default is served by no live worker",
+        "start one: rkyc serve --lanes default",
+    )
+    worker_id = await _add_worker(pool)
+    # It has not told yet what it serves.
+    assert (await why(client, job_id))[0] == ("queued" if fair_key is None else "fair")
+    await _serve_edition(pool, worker_id, 2)
+    assert await why(client, job_id) == (
+        "version_unserved",
+        "no live worker of lane default serves version 1 of pipeline acting",
+        "start one that does: rkyc serve --app MODULE:REGISTRY --lanes default",
+    )
+    await _serve_edition(pool, await _add_worker(pool), 1)
+    reason, said, _ = await why(client, job_id)
+    facts = payload.decode((await client.why(job_id))["facts"])
+    assert (facts["workers"], facts["serving"], facts["slots"]) == (2, 1, 2)
+    if fair_key is None:
+        assert (reason, facts["ahead"]) == ("queued", "0")
+    else:
+        assert (reason, facts["ahead"]) == ("fair", None)
+        assert said.startswith("waits for its turn since ")
+
+
+@pytest.mark.parametrize("serves", [False, True])
+@pytest.mark.parametrize("fair_key", [None, "bank"])
+async def test_a_paused_lane_is_named_whoever_serves_it(
+    client: Client, pool: Pool, fair_key: str | None, serves: bool
+) -> None:
+    job_id = await client.enqueue("acting", {}, fair_key=fair_key)
+    await client.pause_all("lane", "default", "the bank is down", by="kim")
+    if serves:
+        await _serve_edition(pool, await _add_worker(pool), 2)
+    reason, said, remedy = await why(client, job_id)
+    assert (reason, remedy) == ("paused", "rkyc lanes resume default")
+    assert "lane default is paused by kim since " in said and said.endswith(": the bank is down")
+
+
+async def _add_worker(pool: Pool) -> int:
+    """Register a worker that beats now and has no presence."""
+    rows = await query(
+        pool,
+        """INSERT INTO rkyc.worker (name, host, pid, version, lanes, slots, started_at, beat_at)
+           VALUES ('w', 'h', 1, '', '{default}', 1, clock_timestamp(), clock_timestamp()) RETURNING id""",
+    )
+    return int(rows[0]["id"])
+
+
+async def _serve_edition(pool: Pool, worker_id: int, version: int) -> None:
+    async with pool.connection() as conn:
+        await restarts.register_editions(conn, worker_id, Registry([Pipeline("acting", version, act)]), {})
 
 
 async def _of_kind(client: Client, ids: list[UUID], reason: str) -> tuple[str, str, str] | None:
