@@ -136,7 +136,7 @@ BREAKS = (
     ),
     Break(
         "who waits for a turn is not told that nobody serves the lane",
-        "store/migrations/0031_start_waits.sql",
+        "store/migrations/0030_start_waits.sql",
         "t.kind IN ('queued', 'fair')",
         "t.kind = 'queued'",
         "store/queue/test_why.py::test_a_job_is_told_what_its_lane_lacks_with_a_key_and_without",
