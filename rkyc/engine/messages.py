@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import hmac
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from rkyc.errors import (
@@ -17,7 +17,7 @@ from rkyc.errors import (
     PayloadTooLargeError,
 )
 from rkyc.flow import payload
-from rkyc.store.pool import Connection, refuse_data_errors
+from rkyc.store.pool import Connection, Pool, refuse_data_errors
 from rkyc.store.queue import signals, topics
 
 # Where webhooks come in.
@@ -25,6 +25,54 @@ HOOKS = "/api/v1/hooks"
 NAME_CHARS_MAX = 200
 # What is larger belongs into a blob. Bytes.
 PAYLOAD_BYTES_MAX = 2_000_000
+
+
+class _HasPool(Protocol):
+    async def pool(self) -> Pool: ...
+
+
+class Messaging:
+    """The part of `Client` that sends messages to jobs."""
+
+    async def signal(
+        self: _HasPool,
+        job_id: UUID,
+        name: str,
+        payload: Any = None,
+        *,
+        delivery_id: str | None = None,
+        source: str = "client",
+        conn: Connection | None = None,
+    ) -> bool:
+        """Send a signal to a job, now or before it waits; False: this delivery came before, and counts once.
+
+        With `conn` it is part of the caller's transaction, and is sent when that commits.
+
+        Raises:
+            NotFoundError: no such job.
+            ConflictError: the job has ended.
+            InvalidInputError, PayloadTooLargeError: the name or the payload can't be taken.
+        """
+        options: dict[str, Any] = {"source": source, "delivery_id": delivery_id}
+        if conn is not None:
+            return await send_signal(conn, job_id, name, payload, **options)
+        pool = await self.pool()
+        async with pool.connection() as own:
+            return await send_signal(own, job_id, name, payload, **options)
+
+    async def publish(
+        self: _HasPool, topic: str, payload: Any = None, *, conn: Connection | None = None
+    ) -> int:
+        """Publish an event to all jobs that wait for its topic; return how many waiting tasks it woke.
+
+        Raises:
+            InvalidInputError, PayloadTooLargeError: the topic or the payload can't be taken.
+        """
+        if conn is not None:
+            return await publish_event(conn, topic, payload)
+        pool = await self.pool()
+        async with pool.transaction() as own:
+            return await publish_event(own, topic, payload)
 
 
 async def send_signal(
