@@ -185,7 +185,9 @@ def signal(
 
     async def act() -> tuple[bool, Record]:
         async with open_store(dsn) as app:
-            is_new = await app.client.signal(job_id, name, value, delivery_id=delivery, source="cli")
+            is_new = await app.client.signal(
+                job_id, name, value, delivery_id=delivery, source="cli", by=name_actor()
+            )
             return is_new, await app.client.get(job_id)
 
     is_new, job = run_async(act())
