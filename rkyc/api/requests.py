@@ -84,6 +84,13 @@ class SignalRequest(Request):
     delivery_id: LongName | None = None
 
 
+class EventRequest(Request):
+    """The body of POST /api/v1/events."""
+
+    topic: LongName
+    payload: Any = None
+
+
 class EmptyRequest(Request):
     """A body that may only be `{}`, or missing."""
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from rkyc.api import blobs, dlq, hooks, job_changes, jobs, operations, pauses, pipelines, schedules
+from rkyc.api import blobs, dlq, hooks, job_changes, jobs, operations, pauses, pipelines, schedules, topics
 from rkyc.api.origin import refuse_foreign_pages
 from rkyc.api.problems import answer_problems
 from rkyc.api.services import SERVICES, Services
@@ -35,6 +35,7 @@ def make_application(services: Services) -> web.Application:
             *pipelines.routes(),
             *hooks.routes(),
             *schedules.routes(),
+            *topics.routes(),
         ]
     )
     application.cleanup_ctx.append(_run_feeds)
