@@ -125,6 +125,12 @@ class RerunRequest(Request):
     dry_run: bool = False
 
 
+class OutputQuery(Request):
+    """The query of GET …/steps/{step}/output: which item, where the step is part of a map."""
+
+    item: Annotated[str, StringConstraints(max_length=200)] | None = None
+
+
 class DiffQuery(Request):
     """The query of GET …/diff: the other job."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
-import re
 from collections.abc import Iterator
 from typing import Any, Protocol
 from uuid import UUID
@@ -32,8 +31,6 @@ PAYLOAD_BYTES_MAX = 2_000_000
 # Doors at which a message is noted in the audit trail. Programs and webhooks send thousands, and an entry for each
 # would bury what people did. What was said is not noted: `rkyc.signal` and `rkyc.published` hold it.
 SOURCES_OF_PEOPLE = frozenset({"api", "cli"})
-# What Postgres can't hold: NUL, and the halves of pairs that bytes on a command line become that are no UTF-8.
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class _HasPool(Protocol):
@@ -175,7 +172,7 @@ def _refuse_data(subject: str) -> Iterator[None]:
 
 
 def _check_name(what: str, name: str) -> None:
-    if not 1 <= len(name) <= NAME_CHARS_MAX or _UNSTORABLE.search(name):
+    if not 1 <= len(name) <= NAME_CHARS_MAX or not payload.is_storable(name):
         raise InvalidInputError(
             f"{what} {name[:50]!r} has {len(name)} characters: expected 1 to {NAME_CHARS_MAX} of valid text, and no NUL"
         )
