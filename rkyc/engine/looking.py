@@ -7,10 +7,12 @@ from dataclasses import replace
 from typing import Any, Protocol
 from uuid import UUID
 
+from rkyc.engine.history import read_history
 from rkyc.engine.outputs import StepOutput, read_output
 from rkyc.engine.payloads import Payloads
 from rkyc.errors import NotFoundError, WorkerBaseException
 from rkyc.flow import payload
+from rkyc.flow.job_events import JobEvent
 from rkyc.store.pool import Pool, Record
 from rkyc.store.queue import jobs, listing
 from rkyc.store.queue.why import read_why
@@ -64,6 +66,18 @@ class Looking:
         pool = await self.pool()
         async with pool.connection() as conn:
             return await jobs.read_steps(conn, job_id)
+
+    async def history(self: _Looker, job_id: UUID, *, after: int = 0, limit: int = 10_000) -> list[JobEvent]:
+        """Return what happened to a job, in its order, at most so many events after the one with the id `after`.
+
+        Past attempts are among them, with their errors, and the names of the workers that made them.
+
+        Raises:
+            NotFoundError
+        """
+        pool = await self.pool()
+        async with pool.connection() as conn:
+            return await read_history(conn, job_id, after=after, limit=limit)
 
     async def output(self: _Looker, job_id: UUID, step: str | None = None, *, item: str | None = None) -> Any:
         """Return what a step gave when it was done last, as the steps after it saw it; see `find_output`."""

@@ -25,6 +25,8 @@ _END = 30_000
 _RETRIED = 40_000
 _STARTED = 50_000
 _STREAM = 60_000
+# What a worker did; the end of a job may be a person's doing.
+_BY_WORKERS = ("step.completed", "step.failed", "step.retrying")
 
 
 class Row(Protocol):
@@ -39,7 +41,8 @@ class Row(Protocol):
 class JobEvent:
     """One event; `status` and `progress_pct` are the job's, `more` are further fields of its data.
 
-    A `result` among them is JSON text, as the store gave it.
+    A `result` among them is JSON text, as the store gave it. `worker_id` is the worker that brought a step to this, and
+    `worker` its name, where somebody looked it up.
     """
 
     id: int
@@ -49,6 +52,8 @@ class JobEvent:
     progress_pct: int
     at: datetime
     more: dict[str, Any] = field(default_factory=dict)
+    worker_id: int | None = None
+    worker: str | None = None
 
 
 class JobHistory:
@@ -173,7 +178,10 @@ class JobHistory:
                 99,
                 round(sum(self._shares.get(name, 0) * min(1.0, part) for name, part in self._done.items())),
             )
-        return JobEvent(row["seq"] * _IDS_PER_ROW + place, type, step, status, progress, row["at"], more)
+        worker_id = row["worker_id"] if type in _BY_WORKERS else None
+        return JobEvent(
+            row["seq"] * _IDS_PER_ROW + place, type, step, status, progress, row["at"], more, worker_id
+        )
 
 
 def _item(row: Row) -> dict[str, Any]:
@@ -182,12 +190,13 @@ def _item(row: Row) -> dict[str, Any]:
 
 
 def _retry(row: Row) -> dict[str, Any]:
-    """Return why an attempt is made again, and when."""
+    """Return why an attempt is made again, and when; or between which versions the job was moved."""
     said = orjson.loads(row["data"] or b"{}")
     more: dict[str, Any] = {"attempt": row["attempt"], **_item(row)}
     if said.get("error_code"):
         more["error"] = _error(said)
-    return more | {name: said[name] for name in ("reason", "retry_at") if said.get(name)}
+    told = ("reason", "retry_at", "from_version", "version")
+    return more | {name: said[name] for name in told if said.get(name)}
 
 
 def _error(said: Mapping[str, Any]) -> dict[str, Any]:
