@@ -18,10 +18,11 @@ from uuid import UUID
 import orjson
 
 from rkyc.api.hints import Hints
-from rkyc.api.job_events import JobEvent, JobHistory
+from rkyc.api.job_events import encode_event
 from rkyc.api.shared_reads import SharedReads
 from rkyc.engine.loop import PeriodicLoop
 from rkyc.errors import NotFoundError
+from rkyc.flow.job_events import JobEvent, JobHistory
 from rkyc.store.pool import Pool, Record
 from rkyc.store.queue import events as store
 
@@ -199,12 +200,12 @@ class EventLog:
 
     def take(self, rows: Sequence[Record]) -> None:
         """Take in the rows that follow."""
-        self.events += [(event, event.encode(self._uuid, {})) for event in self._history.read(rows)]
+        self.events += [(event, encode_event(event, self._uuid, {})) for event in self._history.read(rows)]
 
     def encode(self, place: int, extra: Mapping[str, Any]) -> bytes:
         """Return the events from a place on; `extra` are fields that each of them gets."""
         if extra:
-            return b"".join(event.encode(self._uuid, extra) for event, _ in self.events[place:])
+            return b"".join(encode_event(event, self._uuid, extra) for event, _ in self.events[place:])
         return b"".join(encoded for _, encoded in self.events[place:])
 
 

@@ -203,7 +203,12 @@ async def signal_job(request: web.Request) -> web.Response:
     job_id = read_job_id(request)
     asked = await read_body(request, SignalRequest)
     is_new = await request.app[SERVICES].client.signal(
-        job_id, asked.name, asked.payload, delivery_id=asked.delivery_id, source="api"
+        job_id,
+        asked.name,
+        asked.payload,
+        delivery_id=asked.delivery_id,
+        source="api",
+        by=name_actor(request),
     )
     return respond({"job_id": job_id, "name": asked.name, "repeated": not is_new}, status=202)
 

@@ -46,7 +46,7 @@ async def resume_job(request: web.Request) -> web.Response:
     asked = await read_body(request, ResumeRequest, may_be_empty=True)
     client = request.app[SERVICES].client
     if asked.budget_usd is not None:
-        await client.add_budget(job_id, asked.budget_usd)
+        await client.add_budget(job_id, asked.budget_usd, by=name_actor(request))
     if not await client.resume(job_id, by=name_actor(request)) and asked.budget_usd is None:
         raise ConflictError(f"job {job_id} is not paused itself: GET /api/v1/pauses shows what else is")
     return respond({"job_id": job_id, "status": "pending", "links": links_of(job_id)})

@@ -84,6 +84,13 @@ class SignalRequest(Request):
     delivery_id: LongName | None = None
 
 
+class EventRequest(Request):
+    """The body of POST /api/v1/events."""
+
+    topic: LongName
+    payload: Any = None
+
+
 class EmptyRequest(Request):
     """A body that may only be `{}`, or missing."""
 
@@ -116,6 +123,12 @@ class RerunRequest(Request):
     degraded: bool = False
     version: int | None = Field(default=None, ge=1, lt=2**31)
     dry_run: bool = False
+
+
+class OutputQuery(Request):
+    """The query of GET …/steps/{step}/output: which item, where the step is part of a map."""
+
+    item: Annotated[str, StringConstraints(max_length=200)] | None = None
 
 
 class DiffQuery(Request):

@@ -11,7 +11,19 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from rkyc.api import blobs, dlq, hooks, job_changes, jobs, operations, pauses, pipelines, schedules
+from rkyc.api import (
+    blobs,
+    dlq,
+    hooks,
+    job_changes,
+    jobs,
+    operations,
+    pauses,
+    pipelines,
+    schedules,
+    step_outputs,
+    topics,
+)
 from rkyc.api.origin import refuse_foreign_pages
 from rkyc.api.problems import answer_problems
 from rkyc.api.services import SERVICES, Services
@@ -30,11 +42,13 @@ def make_application(services: Services) -> web.Application:
             *jobs.routes(),
             *dlq.routes(),
             *job_changes.routes(),
+            *step_outputs.routes(),
             *pauses.routes(),
             *blobs.routes(services.options),
             *pipelines.routes(),
             *hooks.routes(),
             *schedules.routes(),
+            *topics.routes(),
         ]
     )
     application.cleanup_ctx.append(_run_feeds)

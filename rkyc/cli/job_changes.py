@@ -71,7 +71,7 @@ def resume(
         async with open_store(dsn) as app:
             if budget is None:
                 return await app.client.resume(job_id, by=name_actor())
-            await app.client.add_budget(job_id, budget)
+            await app.client.add_budget(job_id, budget, by=name_actor())
             await app.client.resume(job_id, by=name_actor())
             return True
 

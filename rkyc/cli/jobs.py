@@ -1,4 +1,7 @@
-"""`rkyc jobs`: list, show, watch, cancel, retry and signal jobs, by the database alone; see also `job_changes`."""
+"""`rkyc jobs`: list, show, watch, cancel, retry and signal jobs, by the database alone.
+
+See also `job_changes` and `job_records`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from uuid import UUID
 
 import typer
 
-from rkyc.cli import job_changes
+from rkyc.cli import job_changes, job_records
 from rkyc.cli.follow import choose_view, describe_step, fold_items, follow_job
 from rkyc.cli.options import DsnOption, JsonOption, make_program, read_json_input
 from rkyc.cli.output import decode_row, one_line, print_json, print_rows, print_table, show
@@ -35,6 +38,7 @@ JobArgument: TypeAlias = Annotated[UUID, typer.Argument(metavar="JOB_ID")]
 
 program = make_program(no_args_is_help=True, help="List, show, watch, cancel, retry, fork and signal jobs.")
 job_changes.add_to(program)
+job_records.add_to(program)
 
 
 class Status(StrEnum):
@@ -185,7 +189,9 @@ def signal(
 
     async def act() -> tuple[bool, Record]:
         async with open_store(dsn) as app:
-            is_new = await app.client.signal(job_id, name, value, delivery_id=delivery, source="cli")
+            is_new = await app.client.signal(
+                job_id, name, value, delivery_id=delivery, source="cli", by=name_actor()
+            )
             return is_new, await app.client.get(job_id)
 
     is_new, job = run_async(act())

@@ -9,7 +9,7 @@ import typer
 from rkyc.cli.options import DsnOption, JsonOption, make_program
 from rkyc.cli.output import print_json, print_table
 from rkyc.cli.program import EXIT_FAILED
-from rkyc.cli.session import open_store, run_async
+from rkyc.cli.session import name_actor, open_store, run_async
 from rkyc.errors import ConfigError
 from rkyc.store.pool import Record
 
@@ -45,7 +45,7 @@ def rotate(json: JsonOption = False, dsn: DsnOption = None) -> None:
         async with open_store(dsn) as app:
             if not isinstance(app.codec, TenantCodec):
                 raise ConfigError("keys rotate: set RKYC_SEAL_PAYLOADS=true and ENCRYPTION_KEY")
-            return await app.codec.rotate()
+            return await app.codec.rotate(by=name_actor())
 
     number = run_async(act())
     if json:
@@ -69,7 +69,7 @@ def erase(
 
     async def act() -> bool:
         async with open_store(dsn) as app, app.pool.connection() as conn:
-            return await erase_tenant(conn, tenant)
+            return await erase_tenant(conn, tenant, by=name_actor())
 
     is_erased = run_async(act())
     if json:

@@ -6,6 +6,7 @@ carries every value as it is.
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -38,8 +39,14 @@ def say(message: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print one JSON value, indented, in UTF-8."""
-    text = orjson.dumps(value, default=_plain, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
-    sys.stdout.write(text.decode() + "\n")
+    try:
+        text = orjson.dumps(
+            value, default=_plain, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS
+        ).decode()
+    except orjson.JSONEncodeError:
+        # An integer of more than 64 bits.
+        text = json.dumps(value, default=_plain, ensure_ascii=False, indent=2)
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 

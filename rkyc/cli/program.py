@@ -27,6 +27,7 @@ OUTLINES = (
     Outline("analyze", "rkyc.cli.kyc.analyze", "Analyse the dossier of a company and write a report."),
     Outline("serve", "rkyc.cli.serve", "Run jobs, and the web app, until stopped."),
     Outline("submit", "rkyc.cli.submit", "Enqueue a job and print its id."),
+    Outline("publish", "rkyc.cli.publish", "Publish an event to all jobs that wait for its topic."),
     Outline("jobs", "rkyc.cli.jobs", "List, show, watch, cancel, retry and fork jobs."),
     Outline("rerun", "rkyc.cli.job_changes", "Run what changed of an ended job again, as a new job."),
     Outline("lanes", "rkyc.cli.lanes", "Pause a lane, or let it go on."),

@@ -12,10 +12,11 @@ from uuid import UUID
 
 from rkyc.engine.suspend import Suspend
 from rkyc.errors import ConflictError, InvalidInputError, NotFoundError
+from rkyc.flow import payload
 from rkyc.flow.job import Claim
 from rkyc.flow.outcome import Wait
 from rkyc.store.pool import Connection, Pool
-from rkyc.store.queue import budgets, jobs, signals, waits
+from rkyc.store.queue import audit, budgets, jobs, signals, waits
 
 ADDED_USD_MAX = 1_000_000
 _MICROS = 1_000_000
@@ -57,8 +58,8 @@ class _HasPool(Protocol):
 class Budgeting:
     """The part of `Client` that gives jobs more to spend."""
 
-    async def add_budget(self: _HasPool, job_id: UUID, usd: float) -> None:
-        """Add to what a job may spend; if it paused for that, it goes on.
+    async def add_budget(self: _HasPool, job_id: UUID, usd: float, *, by: str = "client") -> None:
+        """Add to what a job may spend; if it paused for that, it goes on. `by` stands in the audit trail.
 
         Raises:
             NotFoundError
@@ -81,5 +82,13 @@ class Budgeting:
             if not await budgets.add_budget(conn, job["id"], usd):
                 raise ConflictError(f"job {job_id} has no budget: it may spend what it needs")
             lanes = await waits.wake_tasks(conn, "budget", str(job["id"]), _TASKS_MAX)
+            await audit.write_entry(
+                conn,
+                who=by,
+                action="job.add_budget",
+                kind="job",
+                object=str(job_id),
+                details=payload.encode({"added_usd": usd}),
+            )
             if lanes:
                 await jobs.notify(conn, jobs.WAKE_CHANNEL, sorted(set(lanes)))

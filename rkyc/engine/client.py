@@ -13,7 +13,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from rkyc.engine import messages
 from rkyc.engine.broadcasting import Broadcasting
 from rkyc.engine.budgets import Budgeting
 from rkyc.engine.cancelling import try_cancel
@@ -22,6 +21,7 @@ from rkyc.engine.dead_letters import DeadLetters
 from rkyc.engine.enqueuer import GROUP_ROWS_MAX, Enqueuer
 from rkyc.engine.intake import encode_input, encode_traits, insert_jobs, make_job_ids
 from rkyc.engine.looking import Looking
+from rkyc.engine.messages import Messaging
 from rkyc.engine.migrating import Migrating
 from rkyc.engine.pausing import Pausing
 from rkyc.engine.payloads import Payloads, Wrapped, add_tenant
@@ -54,7 +54,7 @@ class Submitted:
     is_new: bool
 
 
-class Client(Budgeting, Looking, Broadcasting, Changing, Migrating, Pausing):
+class Client(Budgeting, Looking, Messaging, Broadcasting, Changing, Migrating, Pausing):
     """Jobs and `schedules`, by one pool. `Client(dsn)` opens a pool of its own at the first call; close it with `aclose`.
 
     Raises:
@@ -297,44 +297,6 @@ class Client(Budgeting, Looking, Broadcasting, Changing, Migrating, Pausing):
                     conn, who=by, action="job.cancel", kind="job", object=str(job_id), details=details
                 )
             return is_cancelled
-
-    async def signal(
-        self,
-        job_id: UUID,
-        name: str,
-        payload: Any = None,
-        *,
-        delivery_id: str | None = None,
-        source: str = "client",
-        conn: Connection | None = None,
-    ) -> bool:
-        """Send a signal to a job, now or before it waits; False: this delivery came before, and counts once.
-
-        With `conn` it is part of the caller's transaction, and is sent when that commits.
-
-        Raises:
-            NotFoundError: no such job.
-            ConflictError: the job has ended.
-            InvalidInputError, PayloadTooLargeError: the name or the payload can't be taken.
-        """
-        options: dict[str, Any] = {"source": source, "delivery_id": delivery_id}
-        if conn is not None:
-            return await messages.send_signal(conn, job_id, name, payload, **options)
-        pool = await self.pool()
-        async with pool.connection() as own:
-            return await messages.send_signal(own, job_id, name, payload, **options)
-
-    async def publish(self, topic: str, payload: Any = None, *, conn: Connection | None = None) -> int:
-        """Publish an event to all jobs that wait for its topic; return how many waiting tasks it woke.
-
-        Raises:
-            InvalidInputError, PayloadTooLargeError: the topic or the payload can't be taken.
-        """
-        if conn is not None:
-            return await messages.publish_event(conn, topic, payload)
-        pool = await self.pool()
-        async with pool.transaction() as own:
-            return await messages.publish_event(own, topic, payload)
 
     async def retry(self, job_id: UUID, *, by: str = "client") -> None:
         """Start a failed or cancelled job again at the steps that were left; completed steps keep their outputs.

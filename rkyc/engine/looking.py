@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any, Protocol
 from uuid import UUID
 
+from rkyc.engine.history import read_history
+from rkyc.engine.outputs import StepOutput, read_output
 from rkyc.engine.payloads import Payloads
 from rkyc.errors import NotFoundError, WorkerBaseException
 from rkyc.flow import payload
+from rkyc.flow.job_events import JobEvent
 from rkyc.store.pool import Pool, Record
 from rkyc.store.queue import jobs, listing
 from rkyc.store.queue.why import read_why
@@ -22,6 +26,10 @@ class _Looker(Protocol):
     async def get(self, job_id: UUID) -> Record: ...
 
     async def show_payload(self, text: str | None) -> str | None: ...
+
+    async def find_output(
+        self, job_id: UUID, step: str | None = None, *, item: str | None = None
+    ) -> StepOutput: ...
 
 
 class Looking:
@@ -58,6 +66,39 @@ class Looking:
         pool = await self.pool()
         async with pool.connection() as conn:
             return await jobs.read_steps(conn, job_id)
+
+    async def history(self: _Looker, job_id: UUID, *, after: int = 0, limit: int = 10_000) -> list[JobEvent]:
+        """Return what happened to a job, in its order, at most so many events after the one with the id `after`.
+
+        Past attempts are among them, with their errors, and the names of the workers that made them.
+
+        Raises:
+            NotFoundError
+        """
+        pool = await self.pool()
+        async with pool.connection() as conn:
+            return await read_history(conn, job_id, after=after, limit=limit)
+
+    async def output(self: _Looker, job_id: UUID, step: str | None = None, *, item: str | None = None) -> Any:
+        """Return what a step gave when it was done last, as the steps after it saw it; see `find_output`."""
+        return payload.decode((await self.find_output(job_id, step, item=item)).text)
+
+    async def find_output(
+        self: _Looker, job_id: UUID, step: str | None = None, *, item: str | None = None
+    ) -> StepOutput:
+        """Return the newest output of a step as JSON text, opened; by default of the step that was done last.
+
+        `item`: the key or number of an element, where the step is part of a map.
+
+        Raises:
+            NotFoundError: no such job, step or item; those there are are named.
+            InvalidInputError: an item is to be named, or none.
+            EncryptionError, StorageDownloadError: it can't be opened here.
+        """
+        pool = await self.pool()
+        async with pool.connection() as conn:
+            found = await read_output(conn, job_id, step, item)
+        return replace(found, text=await self._payloads.unwrap(found.text))
 
     async def list_jobs(self: _Looker, **filters: Any) -> list[Record]:
         """Return status rows, newest first; filters as `store.queue.listing.list_jobs`."""

@@ -1,4 +1,7 @@
-"""Messages from outside: a signal to one job, an event to all that wait for its topic."""
+"""Messages from outside: a signal to one job, an event to all that wait for its topic.
+
+Those of people are noted in the audit trail, in the transaction that sends them.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import contextlib
 import hashlib
 import hmac
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from rkyc.errors import (
@@ -17,20 +20,89 @@ from rkyc.errors import (
     PayloadTooLargeError,
 )
 from rkyc.flow import payload
-from rkyc.store.pool import Connection, refuse_data_errors
-from rkyc.store.queue import signals, topics
+from rkyc.store.pool import Connection, Pool, refuse_data_errors
+from rkyc.store.queue import audit, signals, topics
 
 # Where webhooks come in.
 HOOKS = "/api/v1/hooks"
 NAME_CHARS_MAX = 200
 # What is larger belongs into a blob. Bytes.
 PAYLOAD_BYTES_MAX = 2_000_000
+# Doors at which a message is noted in the audit trail. Programs and webhooks send thousands, and an entry for each
+# would bury what people did. What was said is not noted: `rkyc.signal` and `rkyc.published` hold it.
+SOURCES_OF_PEOPLE = frozenset({"api", "cli"})
+
+
+class _HasPool(Protocol):
+    async def pool(self) -> Pool: ...
+
+
+class Messaging:
+    """The part of `Client` that sends messages to jobs."""
+
+    async def signal(
+        self: _HasPool,
+        job_id: UUID,
+        name: str,
+        payload: Any = None,
+        *,
+        delivery_id: str | None = None,
+        source: str = "client",
+        by: str = "client",
+        conn: Connection | None = None,
+    ) -> bool:
+        """Send a signal to a job, now or before it waits; False: this delivery came before, and counts once.
+
+        With `conn` it is part of the caller's transaction, and is sent when that commits. `source` is the door it
+        comes by; at a door that people use (`SOURCES_OF_PEOPLE`) the audit trail notes that `by` sent it.
+
+        Raises:
+            NotFoundError: no such job.
+            ConflictError: the job has ended.
+            InvalidInputError, PayloadTooLargeError: the name or the payload can't be taken.
+        """
+        options: dict[str, Any] = {"source": source, "by": by, "delivery_id": delivery_id}
+        if conn is not None:
+            return await send_signal(conn, job_id, name, payload, **options)
+        pool = await self.pool()
+        # A signal alone is one statement, and needs no transaction around it.
+        async with pool.transaction() if source in SOURCES_OF_PEOPLE else pool.connection() as own:
+            return await send_signal(own, job_id, name, payload, **options)
+
+    async def publish(
+        self: _HasPool,
+        topic: str,
+        payload: Any = None,
+        *,
+        source: str = "client",
+        by: str = "client",
+        conn: Connection | None = None,
+    ) -> int:
+        """Publish an event to all jobs that wait for its topic; return how many waiting tasks it woke.
+
+        `source` and `by` as for `signal`.
+
+        Raises:
+            InvalidInputError, PayloadTooLargeError: the topic or the payload can't be taken.
+        """
+        if conn is not None:
+            return await publish_event(conn, topic, payload, source=source, by=by)
+        pool = await self.pool()
+        async with pool.transaction() as own:
+            return await publish_event(own, topic, payload, source=source, by=by)
 
 
 async def send_signal(
-    conn: Connection, job_id: UUID, name: str, value: Any, *, source: str, delivery_id: str | None = None
+    conn: Connection,
+    job_id: UUID,
+    name: str,
+    value: Any,
+    *,
+    source: str,
+    by: str,
+    delivery_id: str | None = None,
 ) -> bool:
-    """Send a signal and wake who waits for it; False: this delivery came before.
+    """Send a signal and wake who waits for it; False: this delivery came before. What people send: in a transaction.
 
     Raises:
         NotFoundError: no such job.
@@ -49,10 +121,20 @@ async def send_signal(
         raise NotFoundError(f"no job {job_id}: `rkyc jobs list` shows those that are kept")
     if said == "ended":
         raise ConflictError(f"job {job_id} has ended: only one that is pending or running takes signals")
+    if said == "given" and source in SOURCES_OF_PEOPLE:
+        about = {"name": name} | ({} if delivery_id is None else {"delivery_id": delivery_id})
+        await audit.write_entry(
+            conn,
+            who=by,
+            action="job.signal",
+            kind="job",
+            object=str(job_id),
+            details=payload.encode(about),
+        )
     return said == "given"
 
 
-async def publish_event(conn: Connection, topic: str, value: Any) -> int:
+async def publish_event(conn: Connection, topic: str, value: Any, *, source: str, by: str) -> int:
     """Publish an event and return how many waiting tasks it woke; call it in a transaction.
 
     Raises:
@@ -61,7 +143,17 @@ async def publish_event(conn: Connection, topic: str, value: Any) -> int:
     _check_name("topic", topic)
     text = _encode("event", value)
     with _refuse_data("the event"):
-        return await topics.publish_event(conn, topic, text)
+        woken = await topics.publish_event(conn, topic, text)
+    if source in SOURCES_OF_PEOPLE:
+        await audit.write_entry(
+            conn,
+            who=by,
+            action="event.publish",
+            kind="topic",
+            object=topic,
+            details=payload.encode({"woken": woken}),
+        )
+    return woken
 
 
 def derive_hook_key(master: str, job_id: UUID, name: str) -> bytes:
@@ -80,9 +172,9 @@ def _refuse_data(subject: str) -> Iterator[None]:
 
 
 def _check_name(what: str, name: str) -> None:
-    if not 1 <= len(name) <= NAME_CHARS_MAX or "\0" in name:
+    if not 1 <= len(name) <= NAME_CHARS_MAX or not payload.is_storable(name):
         raise InvalidInputError(
-            f"{what} {name[:50]!r} has {len(name)} characters: expected 1 to {NAME_CHARS_MAX}, and no NUL"
+            f"{what} {name[:50]!r} has {len(name)} characters: expected 1 to {NAME_CHARS_MAX} of valid text, and no NUL"
         )
 
 

@@ -12,6 +12,7 @@ import datetime as dt
 import enum
 import json
 import math
+import re
 from typing import Any
 from uuid import UUID
 
@@ -28,6 +29,13 @@ INLINE_BYTES_MAX = 1_000_000
 _SHAPE = bytes.maketrans(b"123456789E", b"000000000e")
 _LONG_INTEGER = b"0" * 19
 _LARGE_EXPONENT = b"0e000"
+# What Postgres can't hold: NUL, and the halves of pairs that bytes on a command line become which are no UTF-8.
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+def is_storable(text: str) -> bool:
+    """Return whether Postgres can hold a text as it is."""
+    return _UNSTORABLE.search(text) is None
 
 
 def decode(text: str | bytes | None) -> Any:

@@ -18,7 +18,9 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from rkyc.errors import EncryptionError
+from rkyc.flow import payload
 from rkyc.store.pool import Connection, Pool, Record, fetch, fetch_row, fetch_value
+from rkyc.store.queue import audit
 from rkyc.store.statements import load
 
 _SQL = load(__file__)
@@ -26,6 +28,8 @@ _SQL = load(__file__)
 _NONCE_BYTES = 12
 # For how long a process keeps a data key. Seconds.
 CACHE_S = 60.0
+# Data keys that one transaction wraps anew: it stays short, however many tenants there are.
+_ROTATED_AT_ONCE = 500
 
 
 class TenantCodec:
@@ -108,23 +112,41 @@ class TenantCodec:
         self._ciphers[key] = (cipher, time.monotonic())
         return cipher
 
-    async def rotate(self) -> int:
-        """Wrap the data keys of older master keys anew under the current one; return how many."""
+    async def rotate(self, *, by: str = "client") -> int:
+        """Wrap the data keys of older master keys anew under the current one; return how many.
+
+        Some hundred in one transaction, with an entry of the audit trail that names `by`.
+        """
         number = 0
         pool = await self._open_pool()
         async with pool.connection() as conn:
-            for row in await fetch(conn, _SQL["list_keys_of_others"], master=self._masters.current):
-                secret = self._masters.unwrap(row, row["tenant"])
-                moved = await fetch_value(
-                    conn,
-                    _SQL["rewrap_tenant_key"],
-                    id=row["id"],
-                    old_master=row["master"],
-                    wrapped=self._masters.wrap(secret, row["tenant"], str(row["id"])),
-                    master=self._masters.current,
-                )
-                number += moved is not None
+            rows = await fetch(conn, _SQL["list_keys_of_others"], master=self._masters.current)
+        for start in range(0, len(rows), _ROTATED_AT_ONCE):
+            async with pool.transaction() as conn:
+                moved = sum([await self._rewrap(conn, row) for row in rows[start : start + _ROTATED_AT_ONCE]])
+                if moved:
+                    await audit.write_entry(
+                        conn,
+                        who=by,
+                        action="keys.rotate",
+                        kind="master_key",
+                        object=self._masters.current,
+                        details=payload.encode({"rotated": moved}),
+                    )
+            number += moved
         return number
+
+    async def _rewrap(self, conn: Connection, row: Record) -> bool:
+        secret = self._masters.unwrap(row, row["tenant"])
+        moved = await fetch_value(
+            conn,
+            _SQL["rewrap_tenant_key"],
+            id=row["id"],
+            old_master=row["master"],
+            wrapped=self._masters.wrap(secret, row["tenant"], str(row["id"])),
+            master=self._masters.current,
+        )
+        return moved is not None
 
 
 class _Masters:
@@ -160,9 +182,13 @@ async def list_tenant_keys(conn: Connection) -> list[Record]:
     return await fetch(conn, _SQL["list_tenant_keys"])
 
 
-async def erase_tenant(conn: Connection, tenant: str) -> bool:
-    """Delete a tenant's key, which erases all that it sealed; False: it has none."""
-    return await fetch_value(conn, _SQL["erase_tenant"], tenant=tenant) is not None
+async def erase_tenant(conn: Connection, tenant: str, *, by: str = "client") -> bool:
+    """Delete a tenant's key, which erases all that it sealed; False: it has none. `by` stands in the audit trail."""
+    async with conn.transaction():
+        if await fetch_value(conn, _SQL["erase_tenant"], tenant=tenant) is None:
+            return False
+        await audit.write_entry(conn, who=by, action="keys.erase", kind="tenant", object=tenant)
+    return True
 
 
 def _about(tenant: str, key: str) -> bytes:

@@ -57,6 +57,10 @@ async def test_a_job_is_resumed_with_more_budget(web: Web, pool: Pool, paused: s
     assert (await web.post(f"{JOBS}/{paused}/resume", {"budget_usd": 1}))[0] == 200
     assert (await wait_status(pool, UUID(paused)))["status"] == "completed"
     assert (await web.post(f"{JOBS}/{paused}/resume", {"budget_usd": 1}))[0] == 409
+    _, trail = await web.get("/api/v1/audit", params={"object": paused})
+    assert [(one["who"], one["action"], one["details"]) for one in trail["entries"]] == [
+        ("api:127.0.0.1", "job.add_budget", {"added_usd": 1})
+    ]
 
 
 async def test_the_command_line_resumes_with_more_budget(
@@ -65,4 +69,6 @@ async def test_the_command_line_resumes_with_more_budget(
     async with open_hosts(tmp_path, {"RKYC_DSN": dsn, "PYTHONPATH": str(ROOT)}) as (host,):
         done = await host.run("jobs", "resume", paused, "--budget", "+1.5")
         assert (done.code, done.out.strip()) == (0, f"{paused} resumed")
+        (noted,) = (await host.run("audit", paused, "--json")).json
+        assert (noted["action"], noted["details"]) == ("job.add_budget", {"added_usd": 1.5})
     assert (await wait_status(pool, UUID(paused)))["status"] == "completed"

@@ -87,6 +87,16 @@ async def test_a_delivery_id_counts_once(web: Web, tmp_path: Path) -> None:
     assert (await web.post(path, {"name": "approve"}))[0] == 409
 
 
+async def test_who_sent_a_signal_is_noted_unless_it_was_a_webhook(web: Web, tmp_path: Path) -> None:
+    job_id = await start(web, tmp_path, signals=2)
+    await web.post(f"/api/v1/jobs/{job_id}/signal", {"name": "approve", "payload": {"by": "kim"}})
+    assert (await deliver(web, job_id, b"2", sign(job_id, b"2")))[0] == 202
+    _, trail = await web.get("/api/v1/audit", params={"object": job_id})
+    assert [(one["who"], one["action"], one["details"]) for one in trail["entries"]] == [
+        ("api:127.0.0.1", "job.signal", {"name": "approve"})
+    ]
+
+
 @pytest.mark.parametrize(
     ("body", "status"), [({}, 422), ({"name": ""}, 422), ({"name": "a", "load": 1}, 422), (b"{", 400)]
 )

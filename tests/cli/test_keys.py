@@ -47,3 +47,7 @@ async def test_payloads_are_sealed_read_rotated_and_erased(hosts: list[Host], po
     assert (await after.run("keys", "erase", "", "--yes", "--json")).json == {"tenant": "", "erased": True}
     assert "$rkyc" in (await after.run("jobs", "show", job_id, "--json")).json["input"]
     assert (await after.run("keys", "erase", "", "--yes")).code == 1
+    erased, rotated = (await after.run("audit", "--json")).json
+    assert (erased["action"], erased["kind"], erased["object"]) == ("keys.erase", "tenant", "")
+    assert (rotated["action"], rotated["details"]) == ("keys.rotate", {"rotated": 1})
+    assert rotated["who"] == erased["who"] and rotated["who"].startswith("cli:")

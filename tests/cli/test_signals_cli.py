@@ -21,6 +21,9 @@ async def test_a_signal_that_is_sent_by_hand_ends_the_wait(host: Host, tmp_path:
     assert (sent.code, sent.out) == (0, f"{job_id} signal approve sent\n")
     again = await host.run("jobs", "signal", job_id, "approve", '{"by": "kim"}', "--delivery", "a", "--json")
     assert (again.code, again.json["repeated"]) == (0, True)
+    (noted,) = (await host.run("audit", job_id, "--json")).json
+    assert (noted["action"], noted["details"]) == ("job.signal", {"name": "approve", "delivery_id": "a"})
+    assert noted["who"].startswith("cli:")
     assert (await host.run("jobs", "signal", job_id, "approve")).code == 0
     watched = await host.run("jobs", "watch", job_id, "--json")
     assert (watched.code, watched.json["result"]["said"]) == (0, [{"by": "kim"}, None])

@@ -300,6 +300,7 @@ _EXAMPLES_OF: dict[str, dict[str, Any]] = {
     "pause_schedule": {"name": "nightly"},
     "read_end": {"uuid": UUID(f"{BASE + 501:012x}70008000{501:012x}")},
     "read_events": {"since": 0},
+    "read_step_output": {"step": "s0"},
     "reclaim_tasks": {"job_ids": [BASE + n for n in range(81, 81 + ROWS)]},
     "remove_schedule": {"name": "nightly"},
     "resume_schedule": {"name": "paused"},

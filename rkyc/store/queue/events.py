@@ -22,10 +22,16 @@ async def read_plan(conn: Connection, uuid: UUID) -> Record | None:
 async def read_events(conn: Connection, job_id: int, *, since: int, limit: int) -> list[Record]:
     """Return the rows from a number on, that number included; 0 for all.
 
-    (seq, kind, type, step, at, attempt, degraded, data, result, next_step, branch, items); `kind` is created, checkpoint, event,
-    history (`type` is the state), started or stream; data and result are JSON text.
+    (seq, kind, type, step, at, attempt, degraded, data, result, next_step, branch, items, worker_id); `kind` is created,
+    checkpoint, event, history (`type` is the state), started or stream; data and result are JSON text.
     """
     return await fetch(conn, _SQL["read_events"], job_id=job_id, since=since, limit=limit)
+
+
+async def list_worker_names(conn: Connection, worker_ids: Sequence[int]) -> dict[int, str]:
+    """Return the names of workers by their inner ids."""
+    rows = await fetch(conn, _SQL["list_worker_names"], worker_ids=worker_ids)
+    return {row["id"]: row["name"] for row in rows}
 
 
 async def read_marks(conn: Connection, job_ids: Sequence[int]) -> dict[int, str]:

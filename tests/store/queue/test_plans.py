@@ -52,7 +52,7 @@ FOR_PEOPLE |= {
 }
 HOT = [statement for name, statement in STATEMENTS.items() if name not in FOR_PEOPLE]
 # What somebody asks about one job: never sent on a dedicated connection.
-READS = {"read_end", "read_job", "read_plan", "read_steps"}
+READS = {"read_end", "read_job", "read_plan", "read_step_output", "read_steps"}
 # Sent only where scans are switched off; planned for a small table, they would sort or scan it.
 CLAIMS = {
     "arrive_tasks",
