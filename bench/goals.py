@@ -103,6 +103,20 @@ ROWS = (
         0.45,
         limited_by="the disk's sync, then the round trip",
     ),
+    *(
+        Row(
+            "call_window",
+            f"{jobs}, {quantile}",
+            f"Answer of `ctx.call` to its commit, {jobs}, {quantile}",
+            limited_by=limit,
+        )
+        for jobs, limit in (
+            ("1 job", "the round trip and the disk's sync"),
+            ("20 jobs at once", "the same, and a millisecond in which others may join"),
+            ("100 jobs at once", "the same, and the commit that is under way"),
+        )
+        for quantile in ("p50", "p99")
+    ),
     Row(
         "enqueue",
         "one by one",

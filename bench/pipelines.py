@@ -7,6 +7,8 @@ They do nothing but count, sleep and mark, so that what is measured is the engin
 from __future__ import annotations
 
 import asyncio
+import functools
+import random
 from typing import Any
 
 from bench.marks import Marks
@@ -16,6 +18,8 @@ STEPS = 8
 NAP_S = 0.5
 IO_S = 0.05
 TRACE_S = 0.25
+# How long a call takes, at random between the two.
+CALL_S = (0.01, 0.04)
 TEXT = "r" * 180
 
 
@@ -36,17 +40,33 @@ def build_registry(marks: Marks) -> Registry:
     async def wait(ctx: Any, input: dict[str, Any]) -> dict[str, Any]:
         return {"said": await ctx.wait_signal("go")}
 
+    @step
+    async def call(ctx: Any, input: dict[str, Any]) -> dict[str, Any]:
+        """Call one after another; two marks for each: when its answer was there, and when it was remembered."""
+        first = 2 * input["n"] * input["calls"]
+        for cell in range(first, first + 2 * input["calls"], 2):
+            await ctx.call("model", functools.partial(_answer, marks, cell))
+            marks.mark(cell + 1)
+        return {"n": input["n"]}
+
     return Registry(
         [
             Pipeline("noop", version=1, steps=noop),
             Pipeline("probe", version=1, steps=probe),
             Pipeline("wait", version=1, steps=wait),
+            Pipeline("call", version=1, steps=call),
             Pipeline("eight", version=1, steps=chain(*(noop.named(f"s{i}") for i in range(STEPS)))),
             Pipeline("nap", version=1, steps=chain(*(_napper(marks, i, NAP_S) for i in range(STEPS)))),
             Pipeline("io", version=1, steps=chain(*(_napper(marks, i, IO_S) for i in range(STEPS)))),
             Pipeline("trace", version=1, steps=chain(*(_tracer(marks, i) for i in range(STEPS)))),
         ]
     )
+
+
+async def _answer(marks: Marks, cell: int) -> dict[str, Any]:
+    await asyncio.sleep(random.uniform(*CALL_S))
+    marks.mark(cell)
+    return {"text": TEXT}
 
 
 def _napper(marks: Marks, number: int, pause_s: float) -> Step:

@@ -28,6 +28,7 @@ CASES = (
     "noop_throughput",
     "eight_steps",
     "step_alone",
+    "call_window",
     "enqueue",
     "enqueue_start",
     "poll_only",

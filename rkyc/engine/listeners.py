@@ -34,9 +34,13 @@ _DROP_ROWS = 1000
 
 
 class Listener:
-    """One subscription. `run_once` hands out what may be handed out, and returns the pause in seconds."""
+    """One subscription. `run_once` hands out what may be handed out, and returns the pause in seconds.
+
+    `place` is the number up to which all is handled; set before the first round, it is where the listener begins.
+    """
 
     def __init__(self, *, pool: Pool, subscription: Subscription) -> None:
+        self.place: int | None = None
         self._pool = pool
         self._subscription = subscription
         self._frontier: Frontier | None = None
@@ -61,8 +65,9 @@ class Listener:
         """Take what may be handed out; True: there may be more at once."""
         async with self._pool.connection() as conn:
             if self._frontier is None:
-                start = await broadcasts.find_topic_start(conn, self._subscription.topic)
-                self._frontier = Frontier(start)
+                if self.place is None:
+                    self.place = await broadcasts.find_topic_start(conn, self._subscription.topic)
+                self._frontier = Frontier(self.place)
             was_settled = self._frontier.is_settled
             page = await broadcasts.read_broadcasts(
                 conn,
@@ -80,18 +85,18 @@ class Listener:
     async def _handle(self) -> None:
         while self._taken:
             await self._subscription.handler(self._taken[0])
-            self._taken.popleft()
+            self.place = self._taken.popleft().id
 
 
 class Listeners:
     """The listeners of a process, each with a loop of its own: a slow handler holds up no other."""
 
     def __init__(self, *, pool: Pool, registry: Registry) -> None:
+        # In the order of the registry's subscriptions.
+        self.listeners = [Listener(pool=pool, subscription=one) for one in registry.subscriptions]
         self._loops = [
-            PeriodicLoop(
-                f"listen {one.topic}", Listener(pool=pool, subscription=one).run_once, interval_s=IDLE_S
-            )
-            for one in registry.subscriptions
+            PeriodicLoop(f"listen {one.topic}", listener.run_once, interval_s=IDLE_S)
+            for one, listener in zip(registry.subscriptions, self.listeners, strict=True)
         ]
         self._latest: int | None = None
 

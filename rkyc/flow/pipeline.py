@@ -186,6 +186,18 @@ class Registry:
             subscriptions=[*self.subscriptions, *other.subscriptions],
         )
 
+    def overlay(self, other: Registry) -> Registry:
+        """Return a registry with what both have; of what both name, `other` counts."""
+        pipelines = {(one.name, one.version): one for one in (*self, *other)}
+        schedules = {one.name: one for one in (*self.schedules, *other.schedules)}
+        added = [one for one in other.subscriptions if one not in self.subscriptions]
+        return Registry(
+            pipelines.values(),
+            {**self.policies, **other.policies}.values(),
+            schedules=schedules.values(),
+            subscriptions=[*self.subscriptions, *added],
+        )
+
     def get(self, name: str, version: int) -> Pipeline | None:
         """Return the pipeline, or None when this process does not serve it."""
         return self._by_key.get((name, version))

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from rkyc.engine.commit import Committer
+from rkyc.engine.listeners import Listener
 from rkyc.engine.worker import Worker
 from rkyc.flow.outcome import Fail, Outcome, Retry
 from rkyc.store.pool import Connection, Pool
@@ -104,13 +105,14 @@ class MortalCommitter(Committer):
 
 
 class MortalWorker(Worker):
-    """A worker whose process can be lost; `died` is set when it was."""
+    """A worker whose process can be lost; `died` is set when it was. `places` is where its `listeners` begin."""
 
     def __init__(
         self,
         *,
         on_outcome: Callable[[Ran], None],
         take_crash: Callable[[str, When], bool],
+        places: Sequence[int | None],
         **arguments: Any,
     ) -> None:
         def make_committer(**parts: Any) -> Committer:
@@ -118,6 +120,14 @@ class MortalWorker(Worker):
 
         super().__init__(make_committer=make_committer, **arguments)
         self.died = asyncio.Event()
+        self.listeners: list[Listener] = []
+        self._places = places
+
+    def _wire(self, registration: Mapping[str, Any]) -> None:
+        super()._wire(registration)
+        self.listeners = self._listeners.listeners
+        for listener, place in zip(self.listeners, self._places, strict=False):
+            listener.place = place
 
     def die(self) -> None:
         """Lose everything that the process holds, now."""

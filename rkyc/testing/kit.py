@@ -3,6 +3,9 @@
 The engine is the real one: claims, leases, checkpoints, retries, recovery. Three things are the
 test's: the clock jumps over every wait, a worker can die at a named step, and resources are given by
 type. Between two calls nothing is open, so that any way of running async tests will do.
+
+A registry counts whole: its schedules tick and its lanes expire and redrive on the test's clock, its handlers
+get every event once over all workers of the kit. No call without a bound goes on for the sake of a tick.
 """
 
 from __future__ import annotations
@@ -16,11 +19,12 @@ from typing import Any
 from uuid import UUID
 
 from rkyc.engine.client import Client
+from rkyc.engine.schedules import declare_schedules
 from rkyc.engine.upkeep import UpkeepOptions
 from rkyc.engine.worker import WorkerOptions
 from rkyc.flow import payload
 from rkyc.flow.pipeline import Pipeline, Registry
-from rkyc.store.pool import Pool, Record
+from rkyc.store.pool import Connection, Pool, Record
 from rkyc.store.queue import jobs, pipelines, trials
 from rkyc.telemetry.metrics import Metrics
 from rkyc.testing.clock import VirtualClock
@@ -50,16 +54,21 @@ class Kit:
         self._limits: dict[str, int] = {}
         self._registry = Registry()
         self._crashes: list[Crash] = []
+        # How far each listener of the registry has come, and what the database was told of the clock.
+        self._places: list[int | None] = []
+        self._told_offset_s = 0.0
 
-    def add(self, *defined: Pipeline | Iterable[Pipeline]) -> None:
-        """Serve these pipelines, or all of a registry, in every run from now on."""
+    def add(self, *defined: Pipeline | Registry | Iterable[Pipeline]) -> None:
+        """Serve these pipelines, or all that a registry declares, in every run from now on.
+
+        Of one name and version, what was added last counts.
+        """
         for one in defined:
-            for pipeline in [one] if isinstance(one, Pipeline) else one:
-                known = self._registry.get(pipeline.name, pipeline.version)
-                if known is None:
-                    self._registry.add(pipeline)
-                elif known is not pipeline:
-                    self._registry = Registry([*(p for p in self._registry if p is not known), pipeline])
+            if isinstance(one, Registry):
+                self._registry = self._registry.overlay(one)
+            else:
+                added = [one] if isinstance(one, Pipeline) else one
+                self._registry = self._registry.overlay(Registry(added))
 
     def provide(self, resource: Any, *, as_type: type | None = None) -> None:
         """Give what steps get by `ctx.use(TYPE)`; `as_type` where a fake stands for another type."""
@@ -79,12 +88,18 @@ class Kit:
     @contextlib.asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:
         """Lend a client on the kit's database."""
+        if self.clock.offset_s != self._told_offset_s:
+            async with self._open_pool() as pool, pool.connection() as conn:
+                await self._tell_time(conn)
         async with Client(self.dsn) as client:
             yield client
 
     async def enqueue(self, pipeline: Pipeline | str, input: Any, **options: Any) -> UUID:
         """Enqueue a job and run nothing; options are those of `Client.enqueue`."""
-        await self._announce(pipeline)
+        if isinstance(pipeline, Pipeline):
+            self.add(pipeline)
+        async with self._open_pool() as pool, pool.connection() as conn:
+            await self._announce(conn)
         async with self.client() as client:
             name = pipeline if isinstance(pipeline, str) else pipeline.name
             return await client.enqueue(name, input, **options)
@@ -98,25 +113,38 @@ class Kit:
             AssertionError: no standstill within `patience_s`, or a crash that was asked for did not come.
         """
         job_id = await self.enqueue(pipeline, input, **options)
-        return (await self._run([job_id], None))[0]
+        await self._run(job_id, None)
+        return await self.read(job_id)
 
     async def drain(self, *, within_s: float | None = None) -> list[JobRun]:
         """Run all jobs of the database until none can go on by itself, and return those that had not ended before.
 
-        The clock jumps from wait to wait; with `within_s` at most so far, and to that very moment.
+        The clock jumps from wait to wait; with `within_s` at most so far, and to that very moment. Only then it
+        stops at what comes again and again: ticks of schedules, whose jobs are returned too, and redrives of dead
+        letters. Without, those come that are due already, or that a jump passes over.
 
         Raises:
             AssertionError: as `run_inline`.
         """
-        async with self._open_pool() as pool, pool.connection() as conn:
-            wanted = await trials.list_unfinished(conn)
-        limit = None if within_s is None else self.clock.now() + timedelta(seconds=within_s)
-        return await self._run(None, limit, wanted)
+        async with self._open_pool() as pool:
+            async with pool.connection() as conn:
+                await self._announce(conn)
+                wanted, ticked = await trials.list_unfinished(conn), await trials.list_ticked(conn)
+            limit = None if within_s is None else self.clock.now() + timedelta(seconds=within_s)
+            await self._run(None, limit)
+            async with pool.connection() as conn:
+                known = {*wanted, *ticked}
+                wanted += [job_id for job_id in await trials.list_ticked(conn) if job_id not in known]
+            # One whose time to be kept is over is gone.
+            runs = [await self._find(pool, job_id) for job_id in wanted]
+        return [run for run in runs if run is not None]
 
     async def read(self, job_id: UUID) -> JobRun:
         """Return a job as it is now."""
         async with self._open_pool() as pool:
-            return await self._read(pool, job_id)
+            run = await self._find(pool, job_id)
+        assert run is not None, f"no job {job_id}"
+        return run
 
     async def assert_enqueued(
         self, pipeline: Pipeline | str, input: Any = ..., *, lane: str | None = None, count: int | None = None
@@ -144,15 +172,21 @@ class Kit:
             f"expected {expected} of {name}{asked}, found {len(hits)}; enqueued were: {shown}"
         )
 
-    async def _announce(self, pipeline: Pipeline | str) -> None:
-        if isinstance(pipeline, Pipeline):
-            self.add(pipeline)
-        async with self._open_pool() as pool, pool.connection() as conn:
-            await pipelines.register_pipelines(conn, self._registry)
+    async def _announce(self, conn: Connection) -> None:
+        """Write what the registry declares, as a worker does when it starts."""
+        await self._tell_time(conn)
+        await pipelines.register_pipelines(conn, self._registry)
+        await declare_schedules(conn, self._registry)
 
-    async def _run(
-        self, awaited: list[UUID] | None, limit: datetime | None, wanted: list[UUID] | None = None
-    ) -> list[JobRun]:
+    async def _tell_time(self, conn: Connection) -> None:
+        """Have jobs be born at the kit's time, whoever enqueues them."""
+        offset_s = self.clock.offset_s
+        if offset_s != self._told_offset_s:
+            await trials.shift_new_jobs(conn, offset_s)
+            self._told_offset_s = offset_s
+
+    async def _run(self, awaited: UUID | None, limit: datetime | None) -> None:
+        """Run workers, one after the other, until the awaited job has ended or nothing can go on by itself."""
         give_up_at = time.monotonic() + self.patience_s
         async with self._open_pool() as looker:
             while not await self._run_worker(looker, awaited, limit, give_up_at):
@@ -163,10 +197,9 @@ class Kit:
                 raise AssertionError(
                     f"crash_at({missed[0].step!r}, {missed[0].when!r}) was not reached: the run ended before"
                 )
-            return [await self._read(looker, job_id) for job_id in awaited or wanted or ()]
 
     async def _run_worker(
-        self, looker: Pool, awaited: list[UUID] | None, limit: datetime | None, give_up_at: float
+        self, looker: Pool, awaited: UUID | None, limit: datetime | None, give_up_at: float
     ) -> bool:
         """Run one worker until the standstill; False: it died, and another one must go on."""
         pool = await MortalPool.open(self.dsn, application_name="rkyc trial")
@@ -174,6 +207,7 @@ class Kit:
             worker = MortalWorker(
                 on_outcome=self.attempts.append,
                 take_crash=self._take_crash,
+                places=self._places,
                 pool=pool,
                 registry=self._registry,
                 resources={Pool: pool, **self._resources},
@@ -186,6 +220,8 @@ class Kit:
                 return await self._watch(looker, worker, running, awaited, limit, give_up_at)
             finally:
                 await _end(worker, running)
+                if worker.listeners:
+                    self._places = [listener.place for listener in worker.listeners]
         finally:
             await pool.close()
 
@@ -194,22 +230,33 @@ class Kit:
         looker: Pool,
         worker: MortalWorker,
         running: asyncio.Task[None],
-        awaited: list[UUID] | None,
+        awaited: UUID | None,
         limit: datetime | None,
         give_up_at: float,
     ) -> bool:
+        topics = [one.topic for one in self._registry.subscriptions]
         still_since: float | None = None
         while not worker.died.is_set():
             if running.done():
                 running.result()
             await asyncio.sleep(_LOOK_S)
             async with looker.connection() as conn:
-                if awaited is not None and not await _has_unfinished(conn, awaited):
+                # Before the look at events: those of its last step come with its end.
+                has_ended = awaited is not None and await jobs.read_end(conn, awaited) is not None
+                state = await trials.read_standstill(
+                    conn,
+                    lanes=worker.lanes,
+                    wake_keys=worker.wake_keys,
+                    topics=topics,
+                    places=[one.place for one in worker.listeners] or [None] * len(topics),
+                    now=self.clock.now(),
+                )
+                if has_ended and not state["has_untold"]:
                     return True
-                state = await trials.read_standstill(conn, lanes=worker.lanes, wake_keys=worker.wake_keys)
             if time.monotonic() > give_up_at:
                 raise AssertionError(
-                    f"no standstill after {self.patience_s:g} s of real time: does a body sleep by itself, or wait for ever?"
+                    f"no standstill after {self.patience_s:g} s of real time: does a body sleep by itself, or wait for ever, "
+                    "or does a handler of events fail each time?"
                 )
             if not worker.ready.is_set() or state["is_busy"] or state["has_parked"]:
                 still_since = None
@@ -218,13 +265,18 @@ class Kit:
             if state["has_waiting"] and time.monotonic() - still_since < _SETTLE_S:
                 # What ended a moment ago may wake it.
                 continue
-            if not self._jump(state["next_due_at"], limit):
+            if not self._jump(state, limit):
                 return True
+            async with looker.connection() as conn:
+                await self._tell_time(conn)
             worker.wake()
         return False
 
-    def _jump(self, due_at: datetime | None, limit: datetime | None) -> bool:
+    def _jump(self, state: Record, limit: datetime | None) -> bool:
         """Set the clock forward to what is due next; False: nothing is, up to the limit."""
+        # Ticks have no end: only a limit makes it stop at each.
+        instants = [state["next_due_at"], state["next_tick_at"] if limit is not None else None]
+        due_at = min((one for one in instants if one is not None), default=None)
         if due_at is None or (limit is not None and due_at > limit):
             if limit is not None:
                 self.clock.advance_to(limit)
@@ -239,11 +291,12 @@ class Kit:
                 return True
         return False
 
-    async def _read(self, pool: Pool, job_id: UUID) -> JobRun:
+    async def _find(self, pool: Pool, job_id: UUID) -> JobRun | None:
         async with pool.connection() as conn:
             row = await jobs.read_job(conn, job_id)
             steps = await jobs.read_steps(conn, job_id)
-        assert row is not None, f"no job {job_id}"
+        if row is None:
+            return None
         return _describe(row, steps, [one for one in self.attempts if one.job_id == job_id])
 
     @contextlib.asynccontextmanager
@@ -253,13 +306,6 @@ class Kit:
             yield pool
         finally:
             await pool.close()
-
-
-async def _has_unfinished(conn: Any, awaited: list[UUID]) -> bool:
-    for job_id in awaited:
-        if await jobs.read_end(conn, job_id) is None:
-            return True
-    return False
 
 
 async def _end(worker: MortalWorker, running: asyncio.Task[None]) -> None:
