@@ -12,9 +12,10 @@ import asyncio
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID
 
+from rkyc.engine.executor_casts import upcast
 from rkyc.engine.intake import encode_input
 from rkyc.engine.payloads import Payloads, Wrapped, hold_blobs
 from rkyc.errors import ConflictError, DatabaseConnectionError, NotFoundError, RkycError
@@ -195,26 +196,3 @@ async def _move(conn: Connection, cast: _Cast, by: str) -> list[str]:
     )
     # Whoever holds a task of it learns that its lease is gone.
     return [*lanes, f"cancel:{source['id']}"]
-
-
-def upcast(target: Pipeline, version: int, value: Any, outputs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Return input and outputs as the target version has them.
-
-    Raises:
-        ConflictError: no up-casters lead there, or one of them raised.
-    """
-    path = target.find_upcasts(version)
-    if path is None:
-        raise ConflictError(
-            f"no up-caster leads from {target.name}@{version} to version {target.version}: declare "
-            f"upcast={{({version}, {target.version}): fn}}"
-        )
-    for fn in path:
-        try:
-            value, outputs = fn(value, outputs)
-        except Exception as error:
-            raise ConflictError(
-                f"an up-caster from {target.name}@{version} to version {target.version} raised "
-                f"{type(error).__name__}: {error}"
-            ) from error
-    return value, outputs
