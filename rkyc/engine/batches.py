@@ -225,7 +225,7 @@ class Batches:
             return
         outcomes = [row[3] for row in rows]
         committing = asyncio.ensure_future(
-            self._committer.commit_together(outcomes, save, is_branched=pipeline.graph.is_forked)
+            self._committer.commit_together(outcomes, save, is_branched=place.is_forked)
         )
         await asyncio.wait([committing])
         failure = committing.exception()

@@ -223,9 +223,10 @@ class Committer:
         with refuse_data_errors(f"the outcome of step {claim.step}"):
             # An arrival takes its number with its statement; a wait says nothing in the job's history, and needs none.
             counts = is_branched and not isinstance(outcome, (Arrive, Wait))
-            if counts or isinstance(outcome, (Fork, Spread)):
-                number = await commits.lock_branching(conn, claim.job_id, claim.events + 1)
-                claim.events = number - 1
+            if isinstance(outcome, (Fork, Spread)):
+                claim.events = await commits.lock_branching(conn, claim.job_id, claim.events + 1) - 1
+            elif counts:
+                claim.events = await commits.count_branching(conn, claim.job_id, claim.events + 1) - 1
             match outcome:
                 case Advance():
                     await commits.advance_tasks(conn, [outcome], worker_id=worker_id, now=now)

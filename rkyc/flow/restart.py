@@ -52,7 +52,10 @@ class JoinLeft:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """What a job keeps, what runs again (in the graph's order), and the tasks that begin."""
+    """What a job keeps, what runs again (in the graph's order), and the tasks that begin.
+
+    `is_forked`: they begin behind a fork.
+    """
 
     kept: tuple[KeptStep, ...]
     items: tuple[KeptItems, ...]
@@ -115,8 +118,21 @@ def plan_restart(graph: Mapping[str, Any], done: Set[str], again: Iterable[str])
         tuple(name for name in steps if name in running),
         tuple(Start(one["name"], one["branch"], one["lane"]) for one in starts),
         tuple(joins),
-        any(one["waits_for"] or "collects" in one for one in steps.values()),
+        not _find_forked(steps).isdisjoint(one["name"] for one in starts),
     )
+
+
+def _find_forked(steps: Mapping[str, Any]) -> set[str]:
+    """Return the steps behind a fork or a map, where a job is counted on a row of its own; before, its one task counts.
+
+    `steps` stand in an order in which they may run.
+    """
+    forked: set[str] = set()
+    for name, one in steps.items():
+        for following in one["next"]:
+            if name in forked or "each" in one or steps[following]["branch"] != one["branch"]:
+                forked.add(following)
+    return forked
 
 
 def _find_passed(steps: Mapping[str, Any], done: Set[str]) -> dict[str, str]:

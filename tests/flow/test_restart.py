@@ -97,7 +97,7 @@ def test_what_runs_again_in_a_map_takes_the_step_that_gives_its_list_along() -> 
         assert plan.kept_names == ("a",)
         assert plan.starts == (Start("listed", 0, None),)
         assert plan.joins == ()
-        assert plan.is_forked
+        assert not plan.is_forked, "it begins before the map"
 
 
 def test_a_step_of_a_map_that_no_item_needed_is_not_missed() -> None:

@@ -293,6 +293,7 @@ _EXAMPLES_OF: dict[str, dict[str, Any]] = {
     "find_unique_holder": {"key": "key 1"},
     "is_finished": {"job_id": BASE + 501},
     "list_executions": {"since": _NOW - dt.timedelta(hours=1)},
+    "count_branching": {"job_id": BASE + 401},
     "lock_branching": {"job_id": BASE + 401},
     "lock_branching_row": {"job_id": BASE + 401},
     "lock_schedule": {"name": "nightly"},

@@ -121,6 +121,12 @@ async def lock_branching(conn: Connection, job_id: int, events: int) -> int:
     return number
 
 
+async def count_branching(conn: Connection, job_id: int, events: int) -> int:
+    """The same of a job that may have forked; `events` is the number where it has not."""
+    number: int | None = await fetch_value(conn, _SQL["count_branching"], job_id=job_id, events=events)
+    return events if number is None else number
+
+
 async def drop_branching(conn: Connection, job_id: int) -> None:
     """Forget the branches of a job that completed."""
     await fetch(conn, _SQL["drop_branching"], job_id=job_id)

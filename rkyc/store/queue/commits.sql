@@ -117,6 +117,10 @@ INSERT INTO rkyc.branching AS b (job_id, events) VALUES (:job_id, :events)
 ON CONFLICT (job_id) DO UPDATE SET events = greatest(b.events + 1, excluded.events)
 RETURNING events;
 
+-- name: count_branching
+-- The same of one that may have forked: before its fork there is no row, and its one task counts by itself.
+UPDATE rkyc.branching SET events = greatest(events + 1, :events) WHERE job_id = :job_id RETURNING events;
+
 -- name: drop_branching
 WITH joins AS (DELETE FROM rkyc.join_point WHERE job_id = :job_id)
 DELETE FROM rkyc.branching WHERE job_id = :job_id;

@@ -51,6 +51,8 @@ WITH base AS (
 ), counted AS (
   INSERT INTO rkyc.branching (job_id, events) SELECT :job_id, b.seq + 1 + cardinality(:kept_steps::text[]) FROM base b
   WHERE :is_forked::boolean ON CONFLICT (job_id) DO UPDATE SET events = excluded.events
+), uncounted AS (
+  DELETE FROM rkyc.branching b WHERE b.job_id = :job_id AND NOT :is_forked::boolean
 ), joins AS (
   INSERT INTO rkyc.join_point (job_id, step, branch, remaining)
   SELECT :job_id, p.step, p.branch, p.remaining

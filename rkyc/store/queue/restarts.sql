@@ -141,6 +141,9 @@ WITH gone AS (
 ), counted AS (
   INSERT INTO rkyc.branching (job_id, events) SELECT g.job_id, g.seq FROM gone g WHERE :is_forked::boolean
   ON CONFLICT (job_id) DO UPDATE SET events = greatest(rkyc.branching.events, excluded.events)
+), uncounted AS (
+  -- It begins before its fork: its one task counts by itself.
+  DELETE FROM rkyc.branching b WHERE b.job_id = :job_id AND NOT :is_forked::boolean AND EXISTS (SELECT FROM gone)
 ), joins AS (
   INSERT INTO rkyc.join_point (job_id, step, branch, remaining)
   SELECT g.job_id, p.step, p.branch, p.remaining
@@ -205,6 +208,8 @@ WITH moved AS (
 ), counted AS (
   INSERT INTO rkyc.branching (job_id, events) SELECT h.job_id, h.seq FROM rkyc.history h WHERE h.job_id = :job_id AND :is_forked::boolean
   ON CONFLICT (job_id) DO UPDATE SET events = greatest(rkyc.branching.events, excluded.events)
+), uncounted AS (
+  DELETE FROM rkyc.branching b WHERE b.job_id = :job_id AND NOT :is_forked::boolean
 ), joins AS (
   INSERT INTO rkyc.join_point (job_id, step, branch, remaining)
   SELECT :job_id, p.step, p.branch, p.remaining
