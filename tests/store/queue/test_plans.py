@@ -50,6 +50,8 @@ FOR_PEOPLE |= {
     "forget_pauses",
     "resume_job",
 }
+# Of the test kit, on databases of a test.
+FOR_PEOPLE |= {"read_standstill", "say_offset", "shift_new_jobs"}
 HOT = [statement for name, statement in STATEMENTS.items() if name not in FOR_PEOPLE]
 # What somebody asks about one job: never sent on a dedicated connection.
 READS = {"read_end", "read_job", "read_plan", "read_step_output", "read_steps"}
