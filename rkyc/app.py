@@ -243,7 +243,7 @@ def _find_module(spec: str, path: Path) -> str:
 def make_resources(settings: Settings, pool: Pool, registry: Registry) -> dict[type, Any]:
     """Build what the registry's steps need, by type; vendors only where some step asks for one."""
     needs = {
-        need for pipeline in registry for place in pipeline.graph.places.values() for need in place.step.needs
+        need for pipeline in registry for place in pipeline.graph.all_places for need in place.step.needs
     }
     resources: dict[type, Any] = {Pool: pool}
     if any(need.__module__.startswith("rkyc.providers") for need in needs):

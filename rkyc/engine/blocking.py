@@ -25,6 +25,7 @@ from rkyc.engine.executor_threads import Threads
 from rkyc.errors import DefinitionError, LeaseLostError
 from rkyc.flow.context import StepContext
 from rkyc.flow.retry import Timeouts
+from rkyc.flow.undo import PREFIX
 
 T = TypeVar("T")
 
@@ -161,7 +162,9 @@ async def run_in_child(call: BlockingCall, children: ChildProcesses) -> Any:
 def _outer_deadline(call: BlockingCall) -> float | None:
     """Return the monotonic instant at which the job's or the step's own limit ends the attempt."""
     claim, total = call.execution.claim, call.timeouts.total
-    limits = [claim.deadline_at.timestamp() - call.started_at] if claim.deadline_at is not None else []
+    limits = []
+    if claim.deadline_at is not None and not call.ctx.step.startswith(PREFIX):
+        limits.append(claim.deadline_at.timestamp() - call.started_at)
     if total is not None:
         limits.append(total - (call.started_at - claim.step_started_at))
     return call.execution.began + min(limits) if limits else None

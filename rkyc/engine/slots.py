@@ -63,7 +63,7 @@ class Slots:
         on_ready: Callable[[str], None],
     ) -> None:
         self.sizes = {**_declared_sizes(registry), **sizes}
-        self.is_used = any(self._bounds(place) for line in registry for place in line.graph.places.values())
+        self.is_used = any(self._bounds(place) for line in registry for place in line.graph.all_places)
         self._clock = clock
         self._on_ready = on_ready
         self._pool = pool
@@ -270,7 +270,7 @@ class _NoneFree(Exception):
 def _declared_sizes(registry: Registry) -> dict[str, int]:
     sizes: dict[str, int] = {}
     for pipeline in registry:
-        for place in pipeline.graph.places.values():
+        for place in pipeline.graph.all_places:
             for limit in place.step.limits:
                 if limit.size is not None:
                     sizes[limit.name] = min(limit.size, sizes.get(limit.name, limit.size))

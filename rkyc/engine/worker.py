@@ -381,7 +381,7 @@ class Worker:
 
 def _check_needs(registry: Registry, resources: Mapping[type, Any]) -> None:
     for pipeline in registry:
-        for place in pipeline.graph.places.values():
+        for place in pipeline.graph.all_places:
             for need in place.step.needs:
                 if need not in resources:
                     raise DefinitionError(

@@ -147,7 +147,7 @@ def decide_failure(
 
 def latest_start(place: Place, claim: Claim) -> datetime | None:
     """Return when the time for the step is over: no attempt may start after it."""
-    limits = [claim.deadline_at] if claim.deadline_at else []
+    limits = [claim.deadline_at] if claim.deadline_at and not place.is_undo else []
     if place.step.timeouts.total is not None:
         limits.append(datetime.fromtimestamp(claim.step_started_at + place.step.timeouts.total, UTC))
     return min(limits, default=None)

@@ -245,6 +245,11 @@ class Graph:
         """Return the place of a step or of a compensator."""
         return self.places.get(name) or self.undo.get(name)
 
+    @property
+    def all_places(self) -> tuple[Place, ...]:
+        """The places, and those of the compensators."""
+        return (*self.places.values(), *self.undo.values())
+
     def describe(self) -> dict[str, Any]:
         """Return the JSON that the views and `rkyc graph` read; what few places have is left out elsewhere."""
         return {"first": self.first, "steps": [self._describe(place) for place in self.places.values()]}

@@ -79,8 +79,8 @@ class Pipeline:
 
     @property
     def lanes(self) -> set[str]:
-        """The lanes that steps of this pipeline declare."""
-        return {place.step.lane for place in self.graph.places.values() if place.step.lane}
+        """The lanes that steps of this pipeline declare, and their compensators."""
+        return {place.step.lane for place in self.graph.all_places if place.step.lane}
 
     def place(self, step: str) -> Place:
         """Return the place of a step.
