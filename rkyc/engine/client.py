@@ -15,7 +15,7 @@ from uuid import UUID
 
 from rkyc.engine.broadcasting import Broadcasting
 from rkyc.engine.budgets import Budgeting
-from rkyc.engine.cancelling import try_cancel
+from rkyc.engine.cancelling import Cancelling
 from rkyc.engine.changing import Changing
 from rkyc.engine.dead_letters import DeadLetters
 from rkyc.engine.enqueuer import GROUP_ROWS_MAX, Enqueuer
@@ -30,10 +30,8 @@ from rkyc.engine.uniqueness import find_keeper, hold_key
 from rkyc.errors import (
     ConfigError,
     ConflictError,
-    DatabaseConnectionError,
     InvalidInputError,
     NotFoundError,
-    RkycError,
 )
 from rkyc.flow import payload
 from rkyc.flow.envelope import Codec
@@ -41,9 +39,6 @@ from rkyc.flow.unique import Unique
 from rkyc.store.pool import Connection, Pool
 from rkyc.store.queue import audit, dead_letters, jobs
 from rkyc.store.queue.jobs import NewJobs
-
-# A cancel that finds a task between two tables looks again on a fresh snapshot.
-CANCEL_TRIES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +49,7 @@ class Submitted:
     is_new: bool
 
 
-class Client(Budgeting, Looking, Messaging, Broadcasting, Changing, Migrating, Pausing):
+class Client(Budgeting, Looking, Messaging, Broadcasting, Cancelling, Changing, Migrating, Pausing):
     """Jobs and `schedules`, by one pool. `Client(dsn)` opens a pool of its own at the first call; close it with `aclose`.
 
     Raises:
@@ -249,54 +244,6 @@ class Client(Budgeting, Looking, Messaging, Broadcasting, Changing, Migrating, P
             if ended is not None:
                 raise ended
         return ids
-
-    async def cancel(self, job_id: UUID, reason: str | None = None, *, by: str = "client") -> bool:
-        """Cancel a job: its status changes at once; False when it had ended before. `by` stands in the audit trail.
-
-        Raises:
-            NotFoundError
-            ConflictError, DatabaseConnectionError: nothing was done; try again.
-        """
-        pool = await self.pool()
-        async with pool.connection() as conn:
-            job = await jobs.find_job(conn, job_id)
-        if job is None:
-            raise NotFoundError(f"no job {job_id}: `rkyc jobs list` shows those that are kept")
-        failure: RkycError = ConflictError(
-            f"job {job_id} could not be caught between two moves: cancel it again"
-        )
-        for _ in range(CANCEL_TRIES):
-            try:
-                if await self._try_cancel(pool, job["id"], job_id, reason, by):
-                    break
-                async with pool.connection() as conn:
-                    if await jobs.is_finished(conn, job["id"]) is not None:
-                        return False
-            except DatabaseConnectionError as error:
-                # A branch that commits, or a lost connection: look again.
-                failure = error
-            await asyncio.sleep(0.01)
-        else:
-            raise failure
-        async with pool.connection() as conn:
-            await jobs.notify(conn, jobs.WAKE_CHANNEL, [f"cancel:{job['id']}"])
-            hint = payload.encode(
-                {"job_id": str(job_id), "pipeline": job["pipeline"], "status": "cancelled", "step": None}
-            )
-            await jobs.notify(conn, jobs.PROGRESS_CHANNEL, [hint])
-        return True
-
-    async def _try_cancel(self, pool: Pool, number: int, job_id: UUID, reason: str | None, by: str) -> bool:
-        async with pool.transaction() as conn:
-            is_cancelled = await try_cancel(conn, number, reason)
-            if is_cancelled is None:
-                raise DatabaseConnectionError(f"job {job_id}: a branch is about to commit")
-            if is_cancelled:
-                details = payload.encode({"reason": reason}) if reason else None
-                await audit.write_entry(
-                    conn, who=by, action="job.cancel", kind="job", object=str(job_id), details=details
-                )
-            return is_cancelled
 
     async def retry(self, job_id: UUID, *, by: str = "client") -> None:
         """Start a failed or cancelled job again at the steps that were left; completed steps keep their outputs.

@@ -21,7 +21,6 @@ from rkyc.engine.flusher import Flusher
 from rkyc.engine.payloads import hold_blobs
 from rkyc.errors import DatabaseConnectionError, LeaseLostError, StepTimeoutError, StoreError
 from rkyc.flow import payload
-from rkyc.flow.fingerprint import fingerprint_of
 from rkyc.flow.job import Claim
 from rkyc.flow.outcome import (
     Advance,
@@ -29,6 +28,7 @@ from rkyc.flow.outcome import (
     BranchAdvance,
     Completed,
     Continue,
+    EndUndone,
     Fail,
     Finish,
     Fork,
@@ -40,9 +40,9 @@ from rkyc.flow.outcome import (
     Wait,
 )
 from rkyc.flow.step import SaveFunction
-from rkyc.flow.undo import begin_undo
+from rkyc.flow.undo import BEGIN
 from rkyc.store.pool import Connection, Pool, refuse_data_errors, translate_errors
-from rkyc.store.queue import commits, dead_letters, maps, restarts
+from rkyc.store.queue import commits, maps, restarts
 from rkyc.telemetry import events
 from rkyc.telemetry.logs import get_logger
 
@@ -53,7 +53,9 @@ SAVE_LIMIT_S = 5.0
 # How much later than ours Postgres' own limits end a save: our error says more. Seconds.
 SERVER_MARGIN_S = 1.0
 
-_Alone: TypeAlias = Advance | Finish | Fork | Spread | Arrive | Fail | Retry | Wait | Undo | Continue
+_Alone: TypeAlias = (
+    Advance | Finish | Fork | Spread | Arrive | Fail | Retry | Wait | Undo | EndUndone | Continue
+)
 _Done: TypeAlias = Advance | Finish | Fork | Spread | Arrive
 
 
@@ -89,9 +91,7 @@ class Committer:
             return self.flusher.submit(outcome)
         saves = isinstance(outcome, (Advance, Finish, Arrive)) and outcome.done.save is not None
         asks = isinstance(outcome, Finish) and endings.asks_ending(outcome.claim)
-        if isinstance(outcome, Undo):
-            return self._commit_alone(outcome, outcome.is_branched)
-        if saves or asks or isinstance(outcome, (Fork, Spread, Fail, Continue)):
+        if saves or asks or isinstance(outcome, (Fork, Spread, Fail, Undo, EndUndone, Continue)):
             return self._commit_alone(outcome, is_branched)
         if is_branched and isinstance(outcome, Advance):
             return self.flusher.submit(BranchAdvance(*outcome))
@@ -258,36 +258,37 @@ class Committer:
                     await endings.complete_job(conn, claim, now)
                     await restarts.continue_job(conn, claim.job_id, outcome.job_id, outcome.input)
                     await hold_blobs(conn, [(outcome.job_id, outcome.blob)])
-                case Undo():
-                    if (
-                        is_branched
-                        and await commits.sweep_tasks(conn, claim.job_id, kept=claim.branch) is None
-                    ):
-                        raise _Blocked
-                    completed = await restarts.list_completed(conn, claim.job_id)
-                    done = outcome.done._replace(output=begin_undo(outcome, completed))
-                    begun = Advance(claim, done, outcome.next_step)
-                    await commits.advance_tasks(conn, [begun], worker_id=worker_id, now=now)
-                case Fail():
-                    left: list[dict[str, Any]] | None = []
-                    if is_branched:
-                        left = await commits.sweep_tasks(conn, claim.job_id, kept=claim.branch)
-                    if left is None:
-                        raise _Blocked
-                    await commits.fail_task(
-                        conn,
-                        outcome,
-                        seq=claim.events + 1,
-                        open_tasks=payload.encode(left),
-                        warnings=None,
-                        worker_id=worker_id,
-                        now=now,
-                    )
-                    if outcome.restart is not None:
-                        told = payload.encode({"compensated": outcome.undone})
-                        await restarts.reopen_undone(conn, claim.job_id, outcome.restart, metadata=told)
-                    await _bury(conn, outcome, now)
-                    await endings.end_job(conn, claim.job_id, "failed")
+                case Fail() | Undo():
+                    await self._fail(conn, outcome, is_branched, now)
+                case EndUndone():
+                    seq = claim.events + 1
+                    await endings.end_undone(conn, outcome, seq=seq, worker_id=worker_id, now=now)
+
+    async def _fail(self, conn: Connection, outcome: Fail | Undo, is_branched: bool, now: datetime) -> None:
+        """End a job as failed, or begin to undo what it did."""
+        claim = outcome.claim
+        fail = outcome.fail if isinstance(outcome, Undo) else outcome
+        left: list[dict[str, Any]] | None = []
+        if is_branched:
+            left = await commits.sweep_tasks(conn, claim.job_id, kept=claim.branch)
+        if left is None:
+            raise _Blocked
+        await commits.fail_task(
+            conn,
+            fail,
+            seq=claim.events + 1,
+            open_tasks=payload.encode(left),
+            warnings=None,
+            worker_id=self.worker_id,
+            now=now,
+        )
+        letter = endings.Letter(
+            claim.lane, fail.step, fail.reason, fail.error_code, fail.error_class, fail.error_message, now
+        )
+        if isinstance(outcome, Undo):
+            outcome.is_begun = not await endings.settle_end(conn, claim.job_id, letter, order=outcome.order)
+        else:
+            await endings.end_job(conn, claim.job_id, letter)
 
     async def _learn_fate(self, outcome: _Alone) -> bool | None:
         """After a lost connection: True it landed, False the lease is gone, None send it again."""
@@ -299,13 +300,18 @@ class Committer:
                 async with self._pool.connection() as conn:
                     if await commits.find_leases(conn, [lease]):
                         # An advance leaves its lease where it is; all others end it.
-                        landed = isinstance(outcome, Advance | Undo) and await commits.find_checkpoints(
+                        landed = isinstance(outcome, Advance) and await commits.find_checkpoints(
                             conn, [outcome]
                         )
                         return True if landed else None
+                    if isinstance(outcome, Undo):
+                        outcome.is_begun = await commits.has_checkpoint(
+                            conn, claim.job_id, claim.fence, BEGIN
+                        )
+                        return outcome.is_begun or bool(await commits.find_ends(conn, [lease]))
                     if isinstance(outcome, Fork | Spread | Arrive):
                         return bool(await commits.find_checkpoints(conn, [outcome]))
-                    if isinstance(outcome, Finish | Fail | Continue):
+                    if isinstance(outcome, Finish | Fail | EndUndone | Continue):
                         return bool(await commits.find_ends(conn, [lease]))
                     return isinstance(outcome, Retry | Wait)
             except (DatabaseConnectionError, StoreError):
@@ -332,22 +338,6 @@ class _SaveFailed(Exception):
 
 class _Blocked(Exception):
     """Another branch is about to commit: let it, and come again."""
-
-
-async def _bury(conn: Connection, outcome: Fail, now: datetime) -> None:
-    """Leave the dead letter of a job that has just failed."""
-    await dead_letters.bury_job(
-        conn,
-        job_id=outcome.claim.job_id,
-        lane=outcome.claim.lane,
-        step=outcome.step,
-        reason=outcome.reason,
-        error_code=outcome.error_code,
-        error_class=outcome.error_class,
-        error_message=outcome.error_message,
-        fingerprint=fingerprint_of(outcome.step, outcome.error_code, outcome.error_message),
-        now=now,
-    )
 
 
 async def _lock(conn: Connection, claim: Claim, *, of_all: bool) -> bool:

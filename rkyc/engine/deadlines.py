@@ -1,7 +1,7 @@
 """Ends the jobs that wait past their deadline: scheduled, between attempts, for a worker, in a queue.
 
 A job that runs is ended by its worker at the very moment; one that waits, at the next look. Every
-process looks; who comes second finds nothing.
+process looks; who comes second finds nothing. One that is being undone has no deadline any more.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from typing import Any
 
 from rkyc.engine import endings
 from rkyc.engine.clock import DatabaseClock
+from rkyc.engine.endings import Letter
 from rkyc.errors import DatabaseConnectionError, DeadlineExceededError
 from rkyc.flow import payload
-from rkyc.flow.fingerprint import fingerprint_of
+from rkyc.flow.undo import PREFIX
 from rkyc.store.pool import Connection, Pool, Record
-from rkyc.store.queue import commits, dead_letters, deadlines, jobs
+from rkyc.store.queue import commits, deadlines, jobs
 from rkyc.telemetry import events
 from rkyc.telemetry.logs import get_logger
 from rkyc.telemetry.metrics import Metrics
@@ -25,6 +26,7 @@ _log = get_logger(__name__)
 
 # How far behind the last look the next one begins: a job may have been on its way between two tables.
 LOOK_BACK_S = 3600.0
+MESSAGE = "the job's deadline passed while it waited"
 
 
 class Deadlines:
@@ -54,46 +56,36 @@ class Deadlines:
             self._since = looked_at - timedelta(seconds=LOOK_BACK_S)
 
     async def _end(self, job: Record) -> bool:
+        """Return whether the job has ended; one whose steps are undone first has not."""
         try:
             async with self._pool.transaction() as conn:
                 if await commits.lock_leases(conn, job["id"]):
                     return False
                 await jobs.lock_branching_row(conn, job["id"])
                 swept = await commits.sweep_tasks(conn, job["id"])
-                if swept is None:
+                if swept is None or any(task["step"].startswith(PREFIX) for task in swept):
                     raise DatabaseConnectionError(f"job {job['uuid']}: a task is about to commit")
-                is_ended = await _expire(conn, job["id"], swept)
-                if is_ended:
-                    await endings.end_job(conn, job["id"], "failed")
-                return is_ended
+                if not swept:
+                    return False
+                first = min(swept, key=lambda task: task["branch"])
+                code = DeadlineExceededError.error_code
+                letter = Letter(first["lane"], first["step"], "ttl_expired", code, "permanent", MESSAGE)
+                return await expire_job(conn, job["id"], swept, letter) is True
         except DatabaseConnectionError:
             # The next look finds it again, if it is still there.
             return False
 
 
-async def _expire(conn: Connection, job_id: int, swept: Sequence[dict[str, Any]]) -> bool:
-    """Write the end of a job whose tasks were swept, and its dead letter."""
-    code, message = DeadlineExceededError.error_code, "the job's deadline passed while it waited"
-    ended = await deadlines.expire_job(
+async def expire_job(
+    conn: Connection, job_id: int, swept: Sequence[dict[str, Any]], letter: Letter
+) -> bool | None:
+    """Fail a job whose tasks were swept in this transaction; False: what it did is undone first, None: it had no task."""
+    is_written = await deadlines.expire_job(
         conn,
         job_id,
         open_tasks=payload.encode(swept),
-        error_code=code,
-        error_class="permanent",
-        message=message,
+        error_code=letter.error_code,
+        error_class=letter.error_class,
+        message=letter.error_message,
     )
-    first = min(swept, key=lambda task: task["branch"], default=None)
-    if ended and first is not None:
-        await dead_letters.bury_job(
-            conn,
-            job_id=job_id,
-            lane=first["lane"],
-            step=first["step"],
-            reason="ttl_expired",
-            error_code=code,
-            error_class="permanent",
-            error_message=message,
-            fingerprint=fingerprint_of(first["step"], code, message),
-            now=None,
-        )
-    return ended
+    return await endings.settle_end(conn, job_id, letter) if is_written else None

@@ -37,7 +37,7 @@ from rkyc.errors import LeaseLostError, RkycError, WorkerBaseException
 from rkyc.flow.decide import decide_failure, decide_skip, decide_success, error_code_of, make_fail, message_of
 from rkyc.flow.graph import Place
 from rkyc.flow.job import Claim
-from rkyc.flow.outcome import Advance, Continue, Fail, Outcome, Release, Undo, Wait, lanes_begun
+from rkyc.flow.outcome import Advance, Continue, EndUndone, Fail, Outcome, Release, Undo, Wait, lanes_begun
 from rkyc.flow.pipeline import Pipeline, Registry
 from rkyc.flow.undo import decide_undo
 from rkyc.store.pool import Pool
@@ -207,11 +207,6 @@ class Executor:
             if execution.scopes:
                 self._slots.leave(execution)
             if type(landed) is not Advance:
-                if type(landed) is Undo:
-                    # Whoever takes it next sees what all branches did.
-                    claim.events, claim.step = claim.events + 1, landed.next_step
-                    claim.error_attempts = claim.crash_attempts = claim.alone_crashes = 0
-                    await self._release(execution, claim.lane)
                 return
             place = self._move_on(claim, pipeline, landed, inputs)
             now = claim.step_started_at
@@ -344,7 +339,7 @@ class Executor:
         if type(outcome) is Fail:
             pipeline = self._registry.get(claim.pipeline, claim.version)
             assert pipeline is not None
-            return decide_undo(pipeline.graph, outcome, now=self._clock.seconds())
+            return decide_undo(pipeline.graph, outcome)
         if outcome is not None:
             return outcome
         # An optional step: the job goes on, degraded, and says so.
@@ -369,7 +364,7 @@ class Executor:
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            if isinstance(outcome, Fail):
+            if isinstance(outcome, Fail | Undo | EndUndone):
                 raise
             ctx = Context(
                 execution, place.step, started_at=self._clock.seconds(), surroundings=self._surroundings
@@ -388,7 +383,7 @@ class Executor:
             self._on_scheduled()
         for lane in lanes_begun(outcome) & self.open_lanes:
             self.on_ready(lane)
-        if isinstance(outcome, Undo) or (place.is_forked and isinstance(outcome, Fail | Continue)):
+        if place.is_forked and isinstance(outcome, Fail | Undo | Continue):
             # Its siblings may run anywhere.
             self._notices.wake_lane(f"cancel:{claim.job_id}")
         return outcome

@@ -1,7 +1,7 @@
 """Ends the jobs whose task has waited too long to start: the lane's TTL, or the step's schedule-to-start.
 
 Expired is not failed: the job ends with the code TTL_EXPIRED and leaves a dead letter with the reason
-ttl_expired, which the lane's policy may start again. Every process looks at all lanes, also at those that it
+ttl_expired, which the lane's policy may start again. What its steps did is undone first. Every process looks at all lanes, also at those that it
 does not serve: when the workers of one lane are gone, the others end what nobody will start.
 
 What counts is every wait that more capacity would end: in `ready`, for the turn of a fairness key, for a worker that
@@ -18,15 +18,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
-from rkyc.engine import endings
 from rkyc.engine.clock import DatabaseClock
+from rkyc.engine.deadlines import expire_job
+from rkyc.engine.endings import Letter
 from rkyc.engine.notices import Notices
 from rkyc.errors import DatabaseConnectionError
-from rkyc.flow import payload
-from rkyc.flow.fingerprint import fingerprint_of
 from rkyc.flow.lane import TTL_EXPIRED
 from rkyc.store.pool import Connection, Pool, Record
-from rkyc.store.queue import commits, dead_letters, deadlines, expiry, jobs
+from rkyc.store.queue import commits, expiry, jobs
 from rkyc.telemetry import events
 from rkyc.telemetry.logs import get_logger
 from rkyc.telemetry.metrics import Metrics
@@ -120,8 +119,10 @@ class Expiry:
         """
         stale = [row for row in page if row["is_stale"]]
         for row in stale:
-            if await self._end(row, lane["lane"], now, lock):
+            has_ended = await self._end(row, lane["lane"], now, lock)
+            if has_ended:
                 self._metrics.job_ended(row["pipeline"], "expired")
+            if has_ended is not None:
                 _log.warning(
                     events.TASK_EXPIRED,
                     job_id=str(row["uuid"]),
@@ -133,20 +134,26 @@ class Expiry:
         # Behind a page of tasks that may wait on, others of steps with a limit of their own may stand.
         return has_more or (len(page) == PAGE_ROWS and lane["has_steps"]), has_more
 
-    async def _end(self, row: Record, lane: str, now: datetime, lock: _Lock) -> bool:
+    async def _end(self, row: Record, lane: str, now: datetime, lock: _Lock) -> bool | None:
+        """End the job with all its tasks; False: what it did is undone first, None: the task is not there any more."""
+        message = f"step {row['step']} was not started within {row['seconds']:g} s in lane {lane}"
+        letter = Letter(lane, row["step"], "ttl_expired", TTL_EXPIRED, "retryable", message, now)
         try:
             async with self._pool.transaction() as conn:
                 leases = await commits.lock_leases(conn, row["job_id"])
                 await jobs.lock_branching_row(conn, row["job_id"])
                 if not await lock(conn, row, lane):
-                    return False
-                is_ended = await _expire(conn, row, lane, now)
+                    return None
+                swept = await commits.sweep_tasks(conn, row["job_id"])
+                if swept is None:
+                    raise DatabaseConnectionError(f"job {row['uuid']}: a task is about to commit")
+                has_ended = await expire_job(conn, row["job_id"], swept, letter)
         except DatabaseConnectionError:
             # The next look finds it again, if it is still there.
-            return False
+            return None
         if leases:
             self._notices.wake_lane(f"cancel:{row['job_id']}")
-        return is_ended
+        return has_ended
 
 
 async def _lock_ready(conn: Connection, row: Record, lane: str) -> bool:
@@ -155,34 +162,3 @@ async def _lock_ready(conn: Connection, row: Record, lane: str) -> bool:
 
 async def _lock_wait(conn: Connection, row: Record, lane: str) -> bool:
     return await expiry.lock_stale_wait(conn, job_id=row["job_id"], branch=row["branch"], since=row["since"])
-
-
-async def _expire(conn: Connection, row: Record, lane: str, now: datetime) -> bool:
-    """End the job with all its tasks, and leave its dead letter."""
-    swept = await commits.sweep_tasks(conn, row["job_id"])
-    if swept is None:
-        raise DatabaseConnectionError(f"job {row['uuid']}: a task is about to commit")
-    message = f"step {row['step']} was not started within {row['seconds']:g} s in lane {lane}"
-    is_ended = await deadlines.expire_job(
-        conn,
-        row["job_id"],
-        open_tasks=payload.encode(swept),
-        error_code=TTL_EXPIRED,
-        error_class="retryable",
-        message=message,
-    )
-    if is_ended:
-        await dead_letters.bury_job(
-            conn,
-            job_id=row["job_id"],
-            lane=lane,
-            step=row["step"],
-            reason="ttl_expired",
-            error_code=TTL_EXPIRED,
-            error_class="retryable",
-            error_message=message,
-            fingerprint=fingerprint_of(row["step"], TTL_EXPIRED, message),
-            now=now,
-        )
-        await endings.end_job(conn, row["job_id"], "failed")
-    return is_ended

@@ -23,8 +23,9 @@ from rkyc.flow import payload
 from rkyc.flow.job import Claim
 from rkyc.flow.pipeline import Pipeline, Registry
 from rkyc.flow.restart import Restart, plan_restart
+from rkyc.flow.undo import PREFIX
 from rkyc.store.pool import Connection, Pool, Record
-from rkyc.store.queue import audit, commits, jobs, migrations, restarts
+from rkyc.store.queue import audit, commits, jobs, migrations, restarts, undo
 from rkyc.telemetry import events
 from rkyc.telemetry.logs import get_logger
 
@@ -111,6 +112,9 @@ async def move_blocked(
     )
     if newest is None or not newest.upcast or newest.find_upcasts(claim.version) is None:
         return False, None
+    if claim.step.startswith(PREFIX):
+        # Its own version alone knows how what it did is undone.
+        return False, None
     while True:
         try:
             async with pool.connection() as conn:
@@ -149,6 +153,9 @@ async def _cast(
         if source is None:
             raise NotFoundError(f"no job {job_id}: `rkyc jobs list` shows those that are kept")
         before = await restarts.read_outputs_of(conn, source["id"])
+        is_undoing = await undo.is_undoing(conn, source["id"])
+    if is_undoing:
+        raise ConflictError(f"job {job_id} is being undone, as its version alone knows how: wait for its end")
     if source["state"] is not None:
         raise ConflictError(f"job {job_id} has ended: fork it to the other version")
     name = source["pipeline"]

@@ -1,7 +1,7 @@
 """Unique jobs: takes a key for a new job, or finds the job that holds it.
 
 One transaction: lock the key's row, so that producers of one key come one by one; look who holds it; cancel a
-pending holder where the terms say so; enqueue; hold. A holder's end frees the key with the very commit that
+pending holder where the terms say so, unless it has done what must be undone; enqueue; hold. A holder's end frees the key with the very commit that
 ends it, since the look reads the job's own rows; the sweep only tidies up.
 """
 
@@ -33,11 +33,15 @@ async def find_keeper(conn: Connection, unique: Unique) -> UUID | None:
         holder = await uniques.find_unique_holder(conn, unique.key)
         if holder is None:
             return None
+        keeper: UUID = holder["uuid"]
         if unique.on_conflict == "keep" or not holder["is_pending"]:
-            keeper: UUID = holder["uuid"]
             return keeper
         reason = f"replaced by a newer job of the unique key {unique.key}"
-        if await try_cancel(conn, holder["job_id"], reason, only_pending=True):
+        done = await try_cancel(conn, holder["job_id"], reason, only_pending=True)
+        if done == "left":
+            # What it did would be undone beside the new job.
+            return keeper
+        if done == "cancelled":
             await uniques.let_go_of_key(conn, key=unique.key, job_id=holder["job_id"])
     raise ConflictError(f"unique key {unique.key!r}: its job moves too fast to be replaced: enqueue again")
 

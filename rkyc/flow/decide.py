@@ -18,7 +18,19 @@ from rkyc.errors import (
 from rkyc.flow import payload
 from rkyc.flow.graph import ITEMS_SPAN, MAP_ITEMS_MAX, Each, Graph, Place, key_text
 from rkyc.flow.job import Claim
-from rkyc.flow.outcome import Advance, Arrive, Completed, Fail, Finish, Fork, Member, Outcome, Retry, Spread
+from rkyc.flow.outcome import (
+    Advance,
+    Arrive,
+    Completed,
+    EndUndone,
+    Fail,
+    Finish,
+    Fork,
+    Member,
+    Outcome,
+    Retry,
+    Spread,
+)
 from rkyc.flow.undo import FAILED_REASON, PREFIX, Undone, end_undo
 
 MESSAGE_CHARS_MAX = 500
@@ -43,9 +55,11 @@ def decide_success(graph: Graph, place: Place, claim: Claim, done: Completed) ->
         join = _meeting_of(graph, place)
         return Fork(claim, done, members, join.name, join.branch, claim.job_lane)
     if place.each is not None:
+        if place.is_undo:
+            return _fork_undo(graph, place, place.each, claim, done)
         return _spread(graph, place, place.each, claim, done)
     if place.join is not None:
-        lane = graph.places[place.join].step.lane or claim.job_lane
+        lane = _find(graph, place.join).step.lane or claim.job_lane
         item_lane = (place.item_lane or claim.job_lane) if place.map else None
         return Arrive(claim, done, place.join, lane, place.map, item_lane)
     return Finish(claim, done)
@@ -104,6 +118,16 @@ def _spread(graph: Graph, place: Place, each: Each, claim: Claim, done: Complete
     )
 
 
+def _fork_undo(graph: Graph, place: Place, each: Each, claim: Claim, done: Completed) -> Outcome:
+    """Start what undoes each item of a map, on the items' own branches; their join is the next compensator."""
+    following = _meeting_of(graph, place)
+    lane = _find(graph, each.first).step.lane
+    members = tuple(Member(branch, each.first, lane) for branch in payload.decode(done.output))
+    if not members:
+        return Advance(claim, done, following.name)
+    return Fork(claim, done, members, following.name, following.branch, claim.job_lane)
+
+
 def _key_of(element: Any, name: str | None, index: int) -> str:
     key = _field_of(element, name) if name is not None else None
     return str(key)[:KEY_CHARS_MAX].replace("\0", "") if isinstance(key, str | int) else str(index)
@@ -118,13 +142,19 @@ def _field_of(value: Any, name: str | None) -> Any:
 def _meeting_of(graph: Graph, place: Place) -> Place:
     """Return the place where the branches of a fork or a map come together."""
     assert place.meets is not None
-    return graph.places[place.meets]
+    return _find(graph, place.meets)
+
+
+def _find(graph: Graph, name: str) -> Place:
+    place = graph.find(name)
+    assert place is not None
+    return place
 
 
 def decide_failure(
     place: Place, claim: Claim, error: BaseException, *, now: datetime, random: float
-) -> Retry | Fail | None:
-    """Return a retry or the failure of the job; None: the step is optional, the job goes on without it."""
+) -> Retry | Fail | EndUndone | None:
+    """Return a retry or the end of the job; None: the step is optional, the job goes on without it."""
     if isinstance(error, Undone):
         return end_undo(claim, error)
     step = place.step

@@ -252,7 +252,21 @@ class Graph:
 
     def describe(self) -> dict[str, Any]:
         """Return the JSON that the views and `rkyc graph` read; what few places have is left out elsewhere."""
-        return {"first": self.first, "steps": [self._describe(place) for place in self.places.values()]}
+        said: dict[str, Any] = {
+            "first": self.first,
+            "steps": [self._describe(place) for place in self.places.values()],
+        }
+        return said | {"undo": self.describe_undo()} if self.undo else said
+
+    def describe_undo(self) -> list[dict[str, Any]]:
+        """Return the steps that can be undone, the last first: whoever ends a job from outside has no code of it."""
+        said: list[dict[str, Any]] = []
+        for place in self.undo.values():
+            if place.each is not None:
+                said.append({"step": place.before[0], "lane": place.step.lane, "map": place.each.branch})
+            elif place.next is not None:
+                said.append({"step": place.before[0], "lane": place.step.lane})
+        return said
 
     def _describe(self, place: Place) -> dict[str, Any]:
         said: dict[str, Any] = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
 from rkyc.flow.job import Claim
@@ -134,9 +134,6 @@ class Fail:
     error_message: str
     error_details: str | None
     error_attempts: int
-    # What was undone before, and where a retry by a person then goes on.
-    undone: tuple[str, ...] = ()
-    restart: Restart | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,19 +150,42 @@ class Continue:
     blob: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Undo:
-    """The job failed for good: its siblings end, and `order` names the steps to undo as far as they are completed.
+    """The job failed for good: what it did is undone first, as far as it is completed; without any of it, it fails.
 
-    `done` is the checkpoint `undo:begin`, `next_step` the first compensator.
+    `order` is what `Graph.describe_undo` gives, as JSON text.
     """
 
     claim: Claim
-    done: Completed
-    next_step: str
-    order: tuple[str, ...]
-    # The job may have forked: it is locked on its own row.
-    is_branched: bool
+    fail: Fail
+    order: str
+    # Told by the commit. False: nothing was to be undone, and the job has failed.
+    is_begun: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class EndUndone:
+    """All is undone: the job ends as it was to end before, failed or cancelled.
+
+    `lane` and `reason` are those of its dead letter. `undone` are the steps, `restart` is where a retry by a person
+    goes on; None where nothing was to be undone.
+    """
+
+    claim: Claim
+    state: Literal["failed", "cancelled"]
+    step: str
+    attempt: int
+    lane: str
+    reason: str | None
+    error_code: str | None
+    error_class: str | None
+    error_message: str | None
+    error_details: str | None
+    error_attempts: int
+    crash_attempts: int
+    undone: tuple[str, ...]
+    restart: Restart | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +217,7 @@ class Wait:
 
 
 Outcome: TypeAlias = (
-    Advance | Finish | Fork | Spread | Arrive | Retry | Fail | Release | Wait | Undo | Continue
+    Advance | Finish | Fork | Spread | Arrive | Retry | Fail | Release | Wait | Undo | EndUndone | Continue
 )
 
 

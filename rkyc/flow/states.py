@@ -109,6 +109,25 @@ MOVES: tuple[Move, ...] = (
     Move(JobState.PENDING, JobState.CANCELLED, "cancel", "ready, scheduled or waiting -> history"),
     Move(JobState.RUNNING, JobState.CANCELLED, "cancel", "running -> history; the executor is told"),
     Move(
+        JobState.PENDING,
+        JobState.PENDING,
+        "undo",
+        "cancelled or expired: ready, scheduled or waiting -> ready at the first compensator",
+    ),
+    Move(
+        JobState.RUNNING,
+        JobState.PENDING,
+        "undo",
+        "failed or cancelled: running -> ready at the first compensator; siblings end with it",
+    ),
+    Move(
+        JobState.RUNNING,
+        JobState.FAILED,
+        "end undone",
+        "running -> history and dead_letter, as it was to end",
+    ),
+    Move(JobState.RUNNING, JobState.CANCELLED, "end undone", "running -> history, as it was to end"),
+    Move(
         JobState.FAILED, JobState.PENDING, "retry by a person", "history -> ready at the steps that were left"
     ),
     Move(

@@ -204,8 +204,8 @@ def step(
     `version` and `fingerprint` (prompt ids, models): `rkyc rerun --changed` runs the step again when they
     differ. `carry(conn, source_job_id, job_id)`: copies what `save` wrote to a job that is forked behind it.
     `batch`: the function is called as `(ctx, inputs)` for many tasks at once and returns a list with an answer, or
-    an error, for each. `compensate(ctx, output)`: undoes a completed step when the
-    job fails for good; a step itself where it needs a policy of its own.
+    an error, for each. `compensate(ctx, output)`: undoes a completed step before the
+    job ends failed, cancelled or expired; a step itself where it needs a policy of its own.
 
     Raises:
         DefinitionError: the function can't be a step; says why.
@@ -250,9 +250,13 @@ def _check_lane(lane: str | None) -> None:
 
 
 def _as_compensator(given: Step | AnyFunction | None) -> Step | None:
-    if given is None or isinstance(given, Step):
-        return given
-    return step(name=getattr(given, "__name__", "compensate").lstrip("_"))(given)
+    if given is not None and not isinstance(given, Step):
+        given = step(name=getattr(given, "__name__", "compensate").lstrip("_"))(given)
+    if given is not None and (given.batch is not None or len(given.wanted) > 1):
+        raise DefinitionError(
+            f"compensator {given.name} can't be called: expected `async def {given.name}(ctx, output)`, without batch"
+        )
+    return given
 
 
 def _read_signature(function: AnyFunction) -> tuple[tuple[Wanted, ...], Wanted]:

@@ -24,6 +24,7 @@ JOB_ENQUEUED = "job.enqueued"
 JOB_COMPLETED = "job.completed"
 JOB_FAILED = "job.failed"
 JOB_CANCELLED = "job.cancelled"
+JOB_UNDOING = "job.undoing"
 JOB_REFUSED = "job.refused"
 
 # A step's attempts.

@@ -7,19 +7,26 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import pydantic
 import pytest
 
 from rkyc.engine.client import Client
+from rkyc.errors import DefinitionError, PermanentException
 from rkyc.flow import payload
 from rkyc.flow.graph import chain
+from rkyc.flow.limits import Limit
 from rkyc.flow.pipeline import Pipeline
 from rkyc.flow.step import step
 from rkyc.store.pool import Pool
 from tests.support.crashes import entries, make_input, wait_entries
-from tests.support.engine import query, serve, tasks_left, wait_status
+from tests.support.engine import query, serve, tasks_left, wait_all_ended, wait_status
 from tests.support.sagas import registry
 
 pytestmark = pytest.mark.anyio
+
+
+class Room(pydantic.BaseModel):
+    number: int
 
 
 def told(folder: Path, *what: str) -> list[tuple[str, str]]:
@@ -49,8 +56,6 @@ async def test_completed_steps_are_undone_in_reverse_order_and_the_job_fails_wit
     )
     assert [one["step"] for one in kept] == [
         "undo:begin",
-        "undo:mail",
-        "undo:car",
         "undo:hotel",
         "undo:flight",
     ]
@@ -177,3 +182,62 @@ async def test_a_compensator_runs_past_the_deadline_that_ended_its_job(dsn: str,
         "error_code"
     ] == "STEP_TIMEOUT"
     assert undone == [{"room": 7}]
+
+
+@pytest.mark.parametrize("kind", ["def", "model"])
+async def test_a_compensator_is_called_as_it_is_declared(dsn: str, pool: Pool, kind: str) -> None:
+    undone: list[Any] = []
+
+    def give_back(ctx: Any, room: dict[str, Any]) -> None:
+        undone.append((ctx.step, room["number"]))
+
+    async def give_back_room(ctx: Any, output: Room) -> dict[str, Any]:
+        undone.append((ctx.step, output.number))
+        return {"said": "thanks"}
+
+    @step(compensate=give_back if kind == "def" else give_back_room)
+    async def hire(ctx: Any) -> dict[str, Any]:
+        return {"number": 7}
+
+    @step
+    async def refuse(ctx: Any) -> None:
+        raise PermanentException("no")
+
+    async with serve(dsn, Pipeline("hiring", 1, chain(hire, refuse))):
+        job_id = await Client(pool=pool).enqueue("hiring", {})
+        row = await wait_status(pool, job_id)
+    assert (row["pipeline_step"], row["error_message"]) == ("refuse", "no")
+    assert undone == [("undo:hire", 7)]
+
+
+async def test_a_compensator_has_what_it_needs_and_keeps_to_its_limits(dsn: str, pool: Pool) -> None:
+    most, now_in = 0, 0
+
+    class Desk:
+        """What the compensator needs."""
+
+    @step(needs=[Desk], limits=[Limit("desk", size=1)], lane="desk")
+    async def give_back(ctx: Any, output: Any) -> None:
+        nonlocal most, now_in
+        ctx.use(Desk)
+        now_in += 1
+        most = max(most, now_in)
+        await asyncio.sleep(0.02)
+        now_in -= 1
+
+    @step(compensate=give_back)
+    async def hire(ctx: Any) -> dict[str, Any]:
+        return {}
+
+    @step
+    async def refuse(ctx: Any) -> None:
+        raise PermanentException("no")
+
+    pipeline = Pipeline("hiring", 1, chain(hire, refuse))
+    with pytest.raises(DefinitionError, match=r"step undo:hire of hiring@1 needs Desk"):
+        async with serve(dsn, pipeline):
+            pass
+    async with serve(dsn, pipeline, resources={Desk: Desk()}):
+        await Client(pool=pool).enqueue_many("hiring", [{}] * 5)
+        assert await wait_all_ended(pool, 5) == {"failed": 5}
+    assert most == 1

@@ -8,7 +8,7 @@ TASK = '[{"branch": 0, "step": "s1", "lane": "default", "started_at": null}]'
 # Hot rows of each kind, as little as shows each statement at work.
 SCENE = """
 INSERT INTO rkyc.pipeline_version (name, version, graph, first_step)
-  VALUES ('noop', 1, '{"steps": [{"name": "s0", "share": 50}, {"name": "s1", "share": 50}]}', 's0');
+  VALUES ('noop', 1, '{"steps": [{"name": "s0", "share": 50}, {"name": "s1", "share": 50}], "undo": [{"step": "s0"}]}', 's0');
 INSERT INTO rkyc.pipeline_edition (name, version, sha256, identities, registered_at) VALUES ('noop', 1, 'known', '{}', now());
 INSERT INTO rkyc.worker (name, host, pid, version, lanes, slots, presence_at, started_at, beat_at)
   SELECT 'w' || n, 'h', n, '0', '{default}', 1, now(), now(), now() FROM generate_series(1, 2) n;
@@ -27,12 +27,13 @@ INSERT INTO rkyc.running (job_id, branch, fence, worker_id, lane, step, events, 
   SELECT $base + 402, 131071 + n, $base + 420 + n, 1, 'default', 'item', 1, 0, 0, 0, now(), now(), now() FROM generate_series(1, 5) n;
 INSERT INTO rkyc.checkpoint (job_id, seq, branch, step, next_step, attempt, fence, worker_id, output, started_at, finished_at)
   SELECT $base + n, 1, 0, 's0', 's1', 1, $base + n, 1, '{"x": 1}', now(), now()
-  FROM generate_series(1, 410) n WHERE n <= 100 OR n BETWEEN 201 AND 220 OR n = 401;
+  FROM generate_series(1, 510) n WHERE n <= 100 OR n BETWEEN 201 AND 220 OR n IN (389, 401, 501);
 INSERT INTO rkyc.ready (lane, seq, job_id, step, events)
   SELECT 'default', $base + n, $base + n, 's1', CASE WHEN n <= 220 THEN 1 ELSE 0 END FROM generate_series(201, 300) n;
 INSERT INTO rkyc.scheduled (due_at, reason, lane, job_id, step)
   SELECT now() - interval '1 hour', 'scheduled', 'default', $base + n, 's0' FROM generate_series(301, 305) n
-  UNION ALL SELECT now() + interval '1 hour', 'scheduled', 'default', $base + 601, 's0';
+  UNION ALL SELECT now() + interval '1 hour', 'scheduled', 'default', $base + 601, 's0'
+  UNION ALL SELECT now() + interval '1 hour', 'retry_backoff', 'default', $base + 389, 'undo:s0';
 INSERT INTO rkyc.waiting (kind, wake_key, lane, job_id, step, since)
   SELECT CASE WHEN n <= 330 THEN 'no_worker' ELSE 'suspect' END, 'noop@1', 'default', $base + n, 's0', now() FROM generate_series(321, 340) n;
 INSERT INTO rkyc.waiting (kind, wake_key, lane, job_id, step, since, due_at)
@@ -86,7 +87,7 @@ INSERT INTO rkyc.branching VALUES ($base + 401, 3), ($base + 402, 3);
 INSERT INTO rkyc.join_point VALUES ($base + 401, 'gather', 0, 2), ($base + 402, 'gather', 0, 25);
 INSERT INTO rkyc.event (job_id, seq, type, step, attempt, at) VALUES ($base + 1, 2, 'step.retrying', 's1', 1, now());
 INSERT INTO rkyc.history (job_id, state, seq, step, fence, worker_id, open_tasks, finished_at, error_code)
-  SELECT $base + n, 'failed', 1, 's1', $base + n, 1, '$task', now(), 'PERMANENT' FROM generate_series(501, 510) n;
+  SELECT $base + n, 'failed', 2, 's1', $base + n, 1, '$task', now(), 'PERMANENT' FROM generate_series(501, 510) n;
 INSERT INTO rkyc.dead_letter (id, queue, job_id, step, reason, error_code, at, first_at, expires_at) OVERRIDING SYSTEM VALUE
   SELECT $base + n, 'dlq.default', $base + n, 's1', 'task_failed', 'PERMANENT', now() - interval '1 hour', now(),
     now() - interval '1 day'

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from rkyc.flow.outcome import Advance, Arrive, Fail, Finish, Fork, Retry, Spread, Undo
+from rkyc.flow.outcome import Advance, Arrive, Fail, Finish, Fork, Retry, Spread
 from rkyc.store.pool import Connection, count_written, fetch, fetch_value
 from rkyc.store.statements import load
 
@@ -259,9 +259,7 @@ def _done_values(
     }
 
 
-async def find_checkpoints(
-    conn: Connection, rows: Sequence[Advance | Fork | Spread | Arrive | Undo]
-) -> set[int]:
+async def find_checkpoints(conn: Connection, rows: Sequence[Advance | Fork | Spread | Arrive]) -> set[int]:
     """Return the positions of those whose checkpoint stands: their commit landed."""
     found = await fetch(
         conn,
@@ -271,6 +269,12 @@ async def find_checkpoints(
         steps=[row.done.step for row in rows],
     )
     return {row["number"] - 1 for row in found}
+
+
+async def has_checkpoint(conn: Connection, job_id: int, fence: int, step: str) -> bool:
+    """Return whether a checkpoint of this step stands that was reached under this lease."""
+    found = await fetch(conn, _SQL["find_checkpoint"], job_ids=[job_id], fences=[fence], steps=[step])
+    return bool(found)
 
 
 async def find_leases(conn: Connection, keys: Sequence[tuple[int, int, int]]) -> set[int]:

@@ -1,12 +1,14 @@
 -- name: find_expired_jobs
 -- Jobs whose deadline passed since then and of which no task runs: a running one is ended by its worker.
+-- One that is being undone runs past its deadline.
 -- The time is a subselect: a volatile function would not bound the index, and every deadline to come be read.
 -- OFFSET 0: else a plan may join all that runs and waits.
 SELECT j.id, j.uuid, j.pipeline FROM rkyc.job j
 CROSS JOIN LATERAL (
   SELECT EXISTS (SELECT FROM rkyc.running r WHERE r.job_id = j.id) AS is_running,
-    EXISTS (SELECT FROM rkyc.scheduled s WHERE s.job_id = j.id) OR EXISTS (SELECT FROM rkyc.waiting w WHERE w.job_id = j.id)
-      OR EXISTS (SELECT FROM rkyc.ready r WHERE r.job_id = j.id) AS is_waiting
+    EXISTS (SELECT FROM rkyc.scheduled s WHERE s.job_id = j.id AND s.step !~ '^undo:')
+      OR EXISTS (SELECT FROM rkyc.waiting w WHERE w.job_id = j.id AND w.step !~ '^undo:')
+      OR EXISTS (SELECT FROM rkyc.ready r WHERE r.job_id = j.id AND r.step !~ '^undo:') AS is_waiting
   OFFSET 0
 ) t
 WHERE j.deadline_at > coalesce(:since::timestamptz, '-infinity') AND j.deadline_at <= (SELECT clock_timestamp())

@@ -32,7 +32,7 @@ ON CONFLICT DO NOTHING;
 DELETE FROM rkyc.ready_mark WHERE at < :before;
 
 -- name: find_stale_tasks
--- Of the lane's oldest tasks those that have waited too long. One that was enqueued and never moved waits since then,
+-- Of the lane's oldest tasks those that have waited too long; one that undoes waits as long as it takes. One that was enqueued and never moved waits since then,
 -- wherever the fleet was; for any other the marks tell since when it has stood here at least.
 WITH head AS MATERIALIZED (
   SELECT r.seq, r.job_id, r.branch, r.step, r.started_at IS NULL AND r.events = 0 AS is_fresh
@@ -48,6 +48,7 @@ CROSS JOIN LATERAL (
 ) w
 CROSS JOIN LATERAL (
   SELECT w.seconds, coalesce(CASE
+    WHEN h.step ~ '^undo:' THEN false
     WHEN h.is_fresh THEN coalesce((j.traits ->> 'run_at')::timestamptz, j.created_at) <= :now::timestamptz - make_interval(secs => w.seconds)
     ELSE h.seq <= (SELECT m.seq FROM rkyc.ready_mark m WHERE m.at <= :now - make_interval(secs => w.seconds) ORDER BY m.at DESC LIMIT 1)
   END, false) AS is_stale
@@ -71,7 +72,7 @@ WITH head AS MATERIALIZED (
   ORDER BY w.since, w.job_id, w.branch LIMIT :limit
 )
 SELECT h.since, h.job_id, h.branch, h.step, j.uuid, j.pipeline, t.seconds,
-  coalesce(h.since <= :now - make_interval(secs => t.seconds), false) AS is_stale
+  coalesce(h.step !~ '^undo:' AND h.since <= :now - make_interval(secs => t.seconds), false) AS is_stale
 FROM head h
 CROSS JOIN LATERAL (SELECT * FROM rkyc.job j WHERE j.id = h.job_id OFFSET 0) j
 CROSS JOIN LATERAL (

@@ -1,9 +1,10 @@
 -- name: list_blocked
--- Jobs of older versions that wait for a worker of theirs.
+-- Jobs of older versions that wait for a worker of theirs. One that is being undone ends on its version.
 SELECT DISTINCT j.id, j.uuid FROM rkyc.pipeline_version v
 CROSS JOIN LATERAL (
   SELECT w.job_id FROM rkyc.waiting w
-  WHERE w.kind IN ('version_blocked', 'no_worker') AND w.wake_key = v.name || '@' || v.version AND w.job_id > :after OFFSET 0
+  WHERE w.kind IN ('version_blocked', 'no_worker') AND w.wake_key = v.name || '@' || v.version AND w.job_id > :after
+    AND w.step !~ '^undo:' OFFSET 0
 ) w
 JOIN rkyc.job j ON j.id = w.job_id
 WHERE v.name = :pipeline AND v.version < :version

@@ -105,13 +105,8 @@ async def read_outputs_of(conn: Connection, job_id: int) -> list[tuple[str, str]
     return [(row["step"], row["output"]) for row in await fetch(conn, _SQL["read_outputs_of"], job_id=job_id)]
 
 
-async def list_completed(conn: Connection, job_id: int) -> set[str]:
-    """Return the names of the steps of a job that are completed."""
-    return {row["step"] for row in await fetch(conn, _SQL["list_completed"], job_id=job_id)}
-
-
 async def reopen_undone(conn: Connection, job_id: int, plan: Restart, *, metadata: str) -> None:
-    """Let a retry of a job that has just failed do again what was undone; `metadata` (JSON text) stays with its end."""
+    """Let a retry of a job that has just ended do again what was undone; `metadata` (JSON text) stays with its end."""
     columns = plan_columns(plan) | {"kept_steps": [*plan.kept_names]}
     await fetch(conn, _SQL["reopen_undone"], job_id=job_id, metadata=metadata, **columns)
 

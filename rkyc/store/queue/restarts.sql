@@ -189,11 +189,8 @@ INSERT INTO rkyc.worker_edition (worker_id, edition_id) SELECT :worker_id, id FR
 -- name: read_outputs_of
 SELECT c.step, c.output FROM rkyc.checkpoint c WHERE c.job_id = :job_id ORDER BY c.seq;
 
--- name: list_completed
-SELECT DISTINCT c.step FROM rkyc.checkpoint c WHERE c.job_id = :job_id AND c.step !~ '^undo:';
-
 -- name: reopen_undone
--- What was undone no longer counts: a retry of the job, which has just failed in this transaction, does it again.
+-- What was undone no longer counts: a retry of the job, which has just ended in this transaction, does it again.
 WITH moved AS (
   DELETE FROM rkyc.checkpoint c WHERE c.job_id = :job_id AND c.step <> ALL (:kept_steps::text[]) RETURNING c.*
 ), aside AS (

@@ -36,6 +36,7 @@ def test_every_kind_of_move_has_its_tests() -> None:
     covered |= {"expire"}  # tests/engine/test_limits.py: a claim that ends at once
     covered |= {"pause", "resume", "retry from a step", "migrate"}  # test_changes
     covered |= {"continue as new"}  # tests/engine/test_succession.py
+    covered |= {"undo", "end undone"}  # test_undo
     assert {move.by for move in MOVES} == covered
 
 

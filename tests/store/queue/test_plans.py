@@ -47,6 +47,7 @@ FOR_PEOPLE |= {
     "is_served",
     "end_pause",
     "list_names",
+    "read_undo",
     "forget_pauses",
     "resume_job",
 }
