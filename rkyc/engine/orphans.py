@@ -36,5 +36,5 @@ class Orphans:
         for job_id in found:
             # One that just moves, or a lost connection: the next look finds it again.
             with contextlib.suppress(ConflictError, NotFoundError, DatabaseConnectionError):
-                await self._cancel(job_id, REASON)
+                await self._cancel(job_id, REASON, stops_undo=False)
         return 0.0 if len(found) == BATCH else None

@@ -33,6 +33,8 @@ _log = get_logger(__name__)
 FIRES_KEPT_DAYS = 30
 # The least pause before a look at a tick that another process is just firing. Seconds.
 LOOK_PAUSE_S = 0.05
+# Where a tick stays due it doubles up to this: what the job before did may take long to be undone. Seconds.
+LOOK_PAUSE_S_MAX = 1.0
 # Without any schedule: the beat says when there is one. Seconds.
 IDLE_S = 3600.0
 
@@ -46,13 +48,16 @@ class Scheduler:
         pool: Pool,
         clock: DatabaseClock,
         payloads: Payloads,
-        cancel: Callable[[UUID, str], Awaitable[Any]],
+        cancel: Callable[..., Awaitable[Any]],
     ) -> None:
         self._pool = pool
         self._payloads = payloads
         self._clock = clock
         self._cancel = cancel
         self._alarm: asyncio.TimerHandle | None = None
+        self._pause_s = LOOK_PAUSE_S
+        # By the loop's clock: beats that come meanwhile must not put the look off.
+        self._look_at = 0.0
         # Before the first beat the clock is this machine's own.
         self._has_clock = False
         self.wake: Callable[[], None] = lambda: None
@@ -64,8 +69,9 @@ class Scheduler:
             self._alarm.cancel()
             self._alarm = None
         if next_fire is not None:
-            pause_s = max(LOOK_PAUSE_S, (next_fire - self._clock.now()).total_seconds())
-            self._alarm = asyncio.get_running_loop().call_later(pause_s, self.wake)
+            loop = asyncio.get_running_loop()
+            due_s = (next_fire - self._clock.now()).total_seconds()
+            self._alarm = loop.call_later(max(LOOK_PAUSE_S, due_s, self._look_at - loop.time()), self.wake)
 
     def close(self) -> None:
         """Wake no more."""
@@ -76,10 +82,15 @@ class Scheduler:
         """Fire all that is due and set the alarm for what comes next."""
         if not self._has_clock:
             return IDLE_S
+        has_fired = False
         while await self.fire_next(self._clock.now()):
-            pass
+            has_fired = True
         async with self._pool.connection() as conn:
-            self.note(await schedules.find_next_fire(conn))
+            next_fire = await schedules.find_next_fire(conn)
+        is_stuck = not has_fired and next_fire is not None and next_fire <= self._clock.now()
+        self._pause_s = min(2 * self._pause_s, LOOK_PAUSE_S_MAX) if is_stuck else LOOK_PAUSE_S
+        self._look_at = asyncio.get_running_loop().time() + self._pause_s
+        self.note(next_fire)
         return IDLE_S
 
     async def fire_next(self, now: datetime) -> bool:
@@ -94,9 +105,11 @@ class Scheduler:
             if not open_jobs or row["overlap"] != "cancel":
                 await self._fire(conn, row, now, is_busy=bool(open_jobs))
                 return True
-        # A cancel takes transactions of its own. Whoever comes next finds no open job, and fires.
+        # A cancel takes transactions of its own. Whoever comes next finds no open job, and fires; one that is being undone
+        # is waited for (`lock_due_schedule`).
         for job_id in open_jobs:
-            await self._cancel(job_id, f"the next tick of schedule {row['name']} is due")
+            reason = f"the next tick of schedule {row['name']} is due"
+            await self._cancel(job_id, reason, stops_undo=False)
         return True
 
     async def _fire(self, conn: Connection, row: Record, now: datetime, *, is_busy: bool) -> None:

@@ -45,12 +45,14 @@ RETURNING lane;
 
 -- name: list_orphans
 -- Children that are to be cancelled since their parent failed or was cancelled, and has not been started again.
+-- One that is being undone was cancelled already: a second time would stop that.
 SELECT c.child_uuid
 FROM rkyc.orphaned o
 CROSS JOIN LATERAL (
   SELECT c.child_uuid FROM rkyc.child c
   WHERE c.parent_id = o.parent_id AND c.state IS NULL AND c.on_parent_end = 'cancel'
     AND EXISTS (SELECT FROM rkyc.history h WHERE h.job_id = o.parent_id)
+    AND (SELECT true FROM rkyc.undoing_task u WHERE u.job_id = c.child_id LIMIT 1) IS NULL
   OFFSET 0
 ) c
 LIMIT :limit;

@@ -28,8 +28,15 @@ SELECT clock_timestamp();
 SELECT * FROM rkyc.schedule_status ORDER BY name;
 
 -- name: lock_due_schedule
--- The lock makes one process fire it; the others pass it by.
-SELECT * FROM rkyc.schedule WHERE NOT paused AND next_fire <= :now ORDER BY next_fire LIMIT 1 FOR UPDATE SKIP LOCKED;
+-- The lock makes one process fire it; the others pass it by. One that cancels the job before waits until what that did
+-- is undone, and holds up no other.
+SELECT s.* FROM rkyc.schedule s
+WHERE NOT s.paused AND s.next_fire <= :now AND CASE WHEN s.overlap = 'cancel' THEN NOT EXISTS (
+  SELECT FROM (SELECT f.job_uuid FROM rkyc.schedule_fire f WHERE f.schedule = s.name AND NOT f.by_hand ORDER BY f.tick DESC LIMIT 20) f
+  CROSS JOIN LATERAL (SELECT j.id FROM rkyc.job j WHERE j.uuid = f.job_uuid OFFSET 0) j
+  CROSS JOIN LATERAL (SELECT FROM rkyc.undoing_task u WHERE u.job_id = j.id LIMIT 1) u
+) ELSE true END
+ORDER BY s.next_fire LIMIT 1 FOR UPDATE OF s SKIP LOCKED;
 
 -- name: lock_schedule
 SELECT * FROM rkyc.schedule WHERE name = :name FOR UPDATE;
