@@ -165,21 +165,30 @@ async def cancel_job(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     job_id = read_job_id(request)
     asked = await read_body(request, CancelRequest, may_be_empty=True)
-    return respond(await cancel(services, job_id, asked.reason, by=name_actor(request)))
+    return respond(await cancel(services, job_id, asked.reason, request=request))
 
 
-async def cancel(services: Services, job_id: UUID, reason: str | None = None, *, by: str) -> dict[str, Any]:
+async def cancel(
+    services: Services, job_id: UUID, reason: str | None = None, *, request: web.Request
+) -> dict[str, Any]:
     """Cancel a job and return the body of the answer.
 
     Raises:
         NotFoundError
         ConflictError: it completed or failed before.
     """
-    if not await services.client.cancel(job_id, reason, by=by):
-        status = (await services.client.get(job_id))["status"]
-        if status != JobState.CANCELLED:
-            raise ConflictError(f"job {job_id} is {status}: only a job that has not ended can be cancelled")
-    return {"job_id": job_id, "status": "cancelled", "links": links_of(job_id)}
+    # Whoever sends a DELETE once more, a proxy perhaps, wants nothing new.
+    stops_undo = request.method == "POST"
+    client = services.client
+    done = await client.request_cancel(job_id, reason, by=name_actor(request), stops_undo=stops_undo)
+    if done == "cancelled":
+        return {"job_id": job_id, "status": "cancelled", "links": links_of(job_id)}
+    undoing = await client.undo(job_id) if done == "undoing" else None
+    status = (await client.get(job_id))["status"]
+    if done == "ended" and status != JobState.CANCELLED:
+        raise ConflictError(f"job {job_id} is {status}: only a job that has not ended can be cancelled")
+    left = {"undoing": embed(undoing["steps_left"])} if undoing is not None else {}
+    return {"job_id": job_id, "status": status, **left, "links": links_of(job_id)}
 
 
 async def retry_job(request: web.Request) -> web.Response:

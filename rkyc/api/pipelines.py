@@ -14,7 +14,7 @@ from aiohttp import web
 from rkyc.api.jobs import answer_submitted, cancel, enqueue
 from rkyc.api.requests import HistoryQuery, JobRequest, StartQuery
 from rkyc.api.services import SERVICES, Services
-from rkyc.api.wire import check, name_actor, read_job_id, read_json, read_query, respond
+from rkyc.api.wire import check, read_job_id, read_json, read_query, respond
 from rkyc.errors import NotFoundError
 from rkyc.store.queue import history, pipelines
 
@@ -60,7 +60,7 @@ async def cancel_pipeline(request: web.Request) -> web.Response:
     """Cancel one execution."""
     services = request.app[SERVICES]
     job_id = await _read_execution(request, services)
-    return respond({"chain_id": job_id, **await cancel(services, job_id, by=name_actor(request))})
+    return respond({"chain_id": job_id, **await cancel(services, job_id, request=request)})
 
 
 async def list_history(request: web.Request) -> web.Response:

@@ -23,6 +23,7 @@ from rkyc.cli.session import name_actor, open_store, read_settings, run_async
 from rkyc.config import HOOK_EXPECTED
 from rkyc.engine.messages import HOOKS, derive_hook_key
 from rkyc.errors import ConfigError, UsageError
+from rkyc.flow import payload
 from rkyc.store.pool import Record
 
 _LIST_COLUMNS = ("job_id", "pipeline", "status", "wait_reason", "pipeline_step", "progress_pct", "created_at")
@@ -131,17 +132,28 @@ def cancel(
     json: JsonOption = False,
     dsn: DsnOption = None,
 ) -> None:
-    """Cancel a job; one that has ended stays as it is."""
+    """Cancel a job; one that has ended stays as it is.
 
-    async def act() -> tuple[bool, Record]:
+    Where its steps have compensators, what they did is undone first. A second cancel stops that.
+    """
+
+    async def act() -> tuple[str, Record | None, Record]:
         async with open_store(dsn) as app:
-            return await app.client.cancel(job_id, reason, by=name_actor()), await app.client.get(job_id)
+            done = await app.client.request_cancel(job_id, reason, by=name_actor())
+            undoing = await app.client.undo(job_id) if done == "undoing" else None
+            return done, undoing, await app.client.get(job_id)
 
-    is_cancelled, job = run_async(act())
+    done, undoing, job = run_async(act())
+    left = payload.decode(undoing["steps_left"]) if undoing is not None else []
     if json:
-        print_json({"job_id": job_id, "cancelled": is_cancelled, "status": job["status"]})
+        more = {"undoing": left} if undoing is not None else {}
+        print_json({"job_id": job_id, "cancelled": done != "ended", "status": job["status"], **more})
+    elif done == "ended":
+        print(f"{job_id} had ended before: {job['status']}")
+    elif undoing is None:
+        print(f"{job_id} cancelled")
     else:
-        print(f"{job_id} cancelled" if is_cancelled else f"{job_id} had ended before: {job['status']}")
+        print(f"{job_id} is cancelled when what it did is undone: {', '.join(left) or 'nothing left'}")
 
 
 @program.command()

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import orjson
 
 from rkyc.flow.graph import ITEMS_SPAN
+from rkyc.flow.undo import BEGIN as UNDO_BEGIN
 
 # Ids that one row may use. A fork starts up to 10,000 steps at once.
 _IDS_PER_ROW = 100_000
@@ -104,6 +105,8 @@ class JobHistory:
                 self._has_started = True
                 yield self._event(row, _STARTED, "job.started", self._first, "running")
                 yield self._event(row, _STARTED + 1, "step.started", self._first, "running")
+            case "checkpoint" if row["step"] == UNDO_BEGIN:
+                yield from self._undo(row)
             case "checkpoint":
                 yield from self._checkpoint(row)
             case "event" if row["type"] == "job.retried":
@@ -132,6 +135,19 @@ class JobHistory:
         yield self._completed(row, _CHECKPOINT, step)
         for number, follower in enumerate(self._find_started(step, row["next_step"]), 1):
             yield self._event(row, _CHECKPOINT + number, "step.started", follower, "running", **_item(row))
+
+    def _undo(self, row: Row) -> Iterator[JobEvent]:
+        """Give the turn of a job whose steps are undone before it ends."""
+        said = orjson.loads(row["data"] or b"{}")
+        why: dict[str, Any] = {
+            "error": {"code": said.get("error_code"), "message": said.get("error_message")}
+        }
+        if said.get("state") == "cancelled":
+            why = {"reason": said.get("error_message")}
+        told = {"ends_as": said.get("state", "failed"), "steps": said.get("steps"), **why}
+        yield self._event(row, _CHECKPOINT, "job.undoing", said.get("step"), "pending", **told)
+        if row["next_step"] is not None:
+            yield self._event(row, _CHECKPOINT + 1, "step.started", row["next_step"], "running")
 
     def _find_started(self, step: str, next_step: str | None) -> list[str]:
         if next_step is not None:

@@ -14,6 +14,7 @@ import pytest
 import rkyc.web
 from rkyc.store.pool import Pool
 from rkyc.store.queue.jobs import PROGRESS_CHANNEL, notify
+from tests.support import sagas
 from tests.support.engine import query, wait_for, wait_status
 from tests.support.probes import CHAIN_STEPS, MEMBERS, registry
 from tests.support.web import SentEvent, open_web, read_events, stream
@@ -188,6 +189,37 @@ async def test_cancelled_job_ends_its_stream(dsn: str, tmp_path: Path) -> None:
             assert (await web.post(f"/api/v1/jobs/{job_id}/cancel"))[0] == 200
             rest = [event async for event in events]
     assert told(rest) == [("step.started", "only"), ("job.cancelled", "only")]
+
+
+async def test_job_that_is_undone_before_it_is_cancelled_tells_both(dsn: str, tmp_path: Path) -> None:
+    async with open_web(dsn, sagas.registry) as web:
+        job_id = await web.submit("trip", job(tmp_path, stay="signal"))
+        async with stream(web.session, job_id) as events:
+            live = [await anext(events) for _ in range(7)]
+            await wait_for(lambda: query(web.app.pool, "SELECT FROM rkyc.waiting"))
+            body = {"reason": "enough"}
+            status, said = await web.post(f"/api/v1/jobs/{job_id}/cancel", body)
+            assert (status, said["status"] in ("pending", "running", "cancelled")) == (200, True)
+            live += [event async for event in events]
+        assert await read_events(web.session, job_id) == live
+    assert told(live)[7:] == [
+        ("job.undoing", "stay"),
+        ("step.started", "undo:hotel"),
+        ("step.completed", "undo:hotel"),
+        ("step.started", "undo:flight"),
+        ("step.completed", "undo:flight"),
+        ("step.started", "undo:end"),
+        ("job.cancelled", "stay"),
+    ]
+    undoing = live[7].data
+    assert {name: undoing[name] for name in ("status", "ends_as", "steps", "reason")} == {
+        "status": "pending",
+        "ends_as": "cancelled",
+        "steps": ["hotel", "flight"],
+        "reason": "enough",
+    }
+    assert live[-1].data["reason"] == "enough"
+    assert is_growing([event.id for event in live])
 
 
 async def test_members_of_a_fork_start_together_and_the_join_after_the_last(dsn: str, tmp_path: Path) -> None:

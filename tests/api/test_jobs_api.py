@@ -16,8 +16,8 @@ from pydantic import BaseModel
 from rkyc.flow.graph import chain
 from rkyc.flow.pipeline import Pipeline, Registry
 from rkyc.flow.step import step
-from tests.support import probes
-from tests.support.engine import query, wait_status
+from tests.support import probes, sagas
+from tests.support.engine import query, wait_for, wait_status
 from tests.support.web import Web, open_web
 
 pytestmark = pytest.mark.anyio
@@ -280,6 +280,25 @@ async def test_cancel_changes_the_status_at_once_and_again_is_no_error(
         status, said = await web.ask(method, f"/api/v1/jobs/{job_id}{suffix}")
         assert (status, said["status"]) == (200, "cancelled")
         assert (await web.get(f"/api/v1/jobs/{job_id}"))[1]["status"] == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("method", "suffix", "second"), [("POST", "/cancel", "cancelled"), ("DELETE", "", "running")]
+)
+async def test_cancel_says_what_is_undone_first_and_only_a_post_stops_that(
+    dsn: str, tmp_path: Path, method: str, suffix: str, second: str
+) -> None:
+    async with open_web(dsn, sagas.registry, grace_s=0.0) as web:
+        given = {"ledger": str(tmp_path / "l"), "job": 1, "stay": "signal", "wait": 60}
+        job_id = await web.submit("trip", given)
+        await wait_for(lambda: query(web.app.pool, "SELECT FROM rkyc.waiting"))
+        status, said = await web.ask(method, f"/api/v1/jobs/{job_id}{suffix}")
+        assert (status, said["undoing"]) == (200, ["hotel", "flight"])
+        assert said["status"] in ("pending", "running")
+        await wait_status(web.app.pool, UUID(job_id), "running")
+        status, said = await web.ask(method, f"/api/v1/jobs/{job_id}{suffix}")
+        assert (status, said["status"]) == (200, second)
+        assert ("undoing" in said) is (second == "running")
 
 
 async def test_job_that_has_ended_can_not_be_cancelled(web: Web) -> None:

@@ -10,7 +10,11 @@ from typing import Any
 import asyncpg
 import pytest
 
+from rkyc.engine.client import Client
+from rkyc.store.pool import Pool
+from tests.support import sagas
 from tests.support.dossiers import SAEBOM
+from tests.support.engine import query, serve, wait_for
 from tests.support.hosts import Host
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
@@ -68,6 +72,21 @@ async def test_waiting_job_says_that_no_worker_is_alive_and_can_be_cancelled(hos
     assert (await host.run("jobs", "cancel", job_id)).out == f"{job_id} cancelled\n"
     assert "had ended before: cancelled" in (await host.run("jobs", "cancel", job_id)).out
     assert (await host.run("jobs", "watch", job_id)).code == 1
+
+
+async def test_cancel_says_what_is_undone_first_and_a_second_one_stops_it(
+    host: Host, dsn: str, pool: Pool, ledger: str
+) -> None:
+    client = Client(pool=pool)
+    async with serve(dsn, registry=sagas.registry):
+        given = {"ledger": ledger, "job": 1, "stay": "signal", "wait": 60}
+        job_id = await client.enqueue("trip", given)
+        await wait_for(lambda: query(pool, "SELECT FROM rkyc.waiting"))
+        said = (await host.run("jobs", "cancel", str(job_id))).out
+        assert said == f"{job_id} is cancelled when what it did is undone: hotel, flight\n"
+        assert "(left: hotel, flight)" in (await host.run("jobs", "why", str(job_id))).out
+        said = (await host.run("jobs", "cancel", str(job_id), "--json")).json
+        assert said == {"job_id": str(job_id), "cancelled": True, "status": "cancelled"}
 
 
 async def test_same_key_is_the_same_job_and_another_input_a_conflict(host: Host, ledger: str) -> None:

@@ -7,20 +7,23 @@ FROM rkyc.job j JOIN rkyc.pipeline_version v ON v.name = j.pipeline AND v.versio
 -- What happened to a job from number `since` on, in its order; most of it is derived from checkpoints. One
 -- snapshot: a checkpoint is never seen without the start before it.
 -- `next_step`: what a checkpoint started, where it is one step. `items`: of how many elements of a map one row tells.
+-- Of `undo:begin` its own words are told: how the job ends when all is undone.
 SELECT r.seq, r.kind, r.type, r.step, r.at, r.attempt, r.degraded, r.data, r.result, r.next_step, r.branch, r.items, r.worker_id FROM (
   SELECT 0 AS seq, 1 AS rank, 'created' AS kind, NULL::text AS type, NULL::text AS step, j.created_at AS at, NULL::int AS attempt,
     false AS degraded, NULL::jsonb AS data, NULL::jsonb AS result, NULL::text AS next_step, 0 AS branch, NULL::int AS items,
     NULL::int AS worker_id
   FROM rkyc.job j WHERE j.id = :job_id
   UNION ALL
-  SELECT c.seq, 2, 'checkpoint', NULL, c.step, c.finished_at, c.attempt, c.degraded, NULL, NULL, c.next_step, c.branch,
+  SELECT c.seq, 2, 'checkpoint', NULL, c.step, c.finished_at, c.attempt, c.degraded,
+    CASE WHEN c.step = 'undo:begin' THEN c.output END, NULL, c.next_step, c.branch,
     CASE WHEN c.branch >= 131072 THEN (
       SELECT i.branch % 131072 + 1 FROM rkyc.map_item i WHERE i.job_id = :job_id AND i.branch < (c.branch / 131072 + 1) * 131072
       ORDER BY i.branch DESC LIMIT 1) END, c.worker_id
   FROM rkyc.checkpoint c WHERE c.job_id = :job_id AND c.seq >= :since
   UNION ALL
   -- What happened stays told, though it no longer counts; a result is told by the event that undid it.
-  SELECT c.seq, 2, 'checkpoint', NULL, c.step, c.finished_at, c.attempt, c.degraded, NULL, NULL, c.next_step, c.branch, NULL, c.worker_id
+  SELECT c.seq, 2, 'checkpoint', NULL, c.step, c.finished_at, c.attempt, c.degraded,
+    CASE WHEN c.step = 'undo:begin' THEN c.output END, NULL, c.next_step, c.branch, NULL, c.worker_id
   FROM rkyc.superseded_checkpoint c WHERE c.job_id = :job_id AND c.seq >= :since AND NOT c.was_result
   UNION ALL
   SELECT e.seq, 3, 'event', e.type, e.step, e.at, e.attempt, false, e.data, NULL, NULL, e.branch, NULL, e.worker_id
