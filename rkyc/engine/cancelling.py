@@ -19,8 +19,8 @@ from rkyc.store.queue import audit, commits, jobs, undo
 
 # A cancel that finds a task between two tables looks again on a fresh snapshot.
 CANCEL_TRIES = 20
-# What one try came to. Left: it was to be left alone. Missed: it had ended, or is between two tables; blocked: a branch of it is
-# about to commit; after both look again, after the latter roll back first.
+# What one try came to. Left: it was to be left alone. Missed: it had ended, or is between two tables: look again.
+# Blocked: a branch of it is about to commit: roll back, and look again.
 _Try: TypeAlias = Literal["cancelled", "undoing", "left", "missed", "blocked"]
 # How a job took its cancel: it has ended by it, what it did is undone first, or it had ended before.
 Cancelled: TypeAlias = Literal["cancelled", "undoing", "ended"]
@@ -89,7 +89,7 @@ class Cancelling:
                     if await jobs.is_finished(conn, job["id"]) is not None:
                         return "ended"
             except DatabaseConnectionError as error:
-                # A branch that commits, or a lost connection: look again. What such a try began must not be stopped by the next.
+                # A branch that commits, or a lost connection: look again. What a lost one began must not be stopped.
                 failure = error
                 stops_undo = stops_undo and done in ("blocked", "missed")
             await asyncio.sleep(0.01)

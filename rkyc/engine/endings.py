@@ -1,4 +1,4 @@
-"""What else happens when a job ends: what it did is undone first, then its parent is told, a key is freed, slots are given back.
+"""What else happens when a job ends: what it did is undone first, then its parent is told and its turn passed on.
 
 Whoever ends a job that does not complete writes its end, and settles it here in the same transaction. Where completed
 steps declare `compensate`, the end is taken back: the job goes on at its first compensator, and `undo:end` writes the

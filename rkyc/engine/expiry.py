@@ -1,8 +1,8 @@
 """Ends the jobs whose task has waited too long to start: the lane's TTL, or the step's schedule-to-start.
 
 Expired is not failed: the job ends with the code TTL_EXPIRED and leaves a dead letter with the reason
-ttl_expired, which the lane's policy may start again. What its steps did is undone first. Every process looks at all lanes, also at those that it
-does not serve: when the workers of one lane are gone, the others end what nobody will start.
+ttl_expired, which the lane's policy may start again. What its steps did is undone first. Every process looks at all
+lanes, also at those that it does not serve: when the workers of one lane are gone, the others end what nobody will start.
 
 What counts is every wait that more capacity would end: in `ready`, for the turn of a fairness key, for a worker that
 serves the version, for a place of a limit. What does not: what a body asked for (a sleep, a signal, a child), what a

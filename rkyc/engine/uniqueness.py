@@ -1,8 +1,8 @@
 """Unique jobs: takes a key for a new job, or finds the job that holds it.
 
 One transaction: lock the key's row, so that producers of one key come one by one; look who holds it; cancel a
-pending holder where the terms say so, unless it has done what must be undone; enqueue; hold. A holder's end frees the key with the very commit that
-ends it, since the look reads the job's own rows; the sweep only tidies up.
+pending holder where the terms say so, unless it has done what must be undone; enqueue; hold. A holder's end frees the
+key with the very commit that ends it, since the look reads the job's own rows; the sweep only tidies up.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Cancels and failures at any moment, and with connections cut: what was done is undone, once, and nothing is left behind."""
+"""Cancels and failures at any moment, and with connections cut: what was done is undone once, and nothing is left."""
 
 from __future__ import annotations
 

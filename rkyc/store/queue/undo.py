@@ -21,7 +21,7 @@ async def begin_undo(
     lane: str | None,
     step: str | None,
 ) -> bool:
-    """Take back the end that this transaction has written, and begin at the first compensator; False: nothing is to be undone.
+    """Take back the end that this transaction has written, and begin at the first compensator; False: nothing to undo.
 
     `order` is what `Graph.describe_undo` gives, as JSON text; None: as the pipeline's version was announced. `reason` and
     `lane` are those of the dead letter to come, `step` where the job ended, if it is not the one of its end.
