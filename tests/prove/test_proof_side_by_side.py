@@ -10,9 +10,13 @@ from tests.support.protocol_run import run_side_by_side
 
 pytestmark = [pytest.mark.prove, pytest.mark.timeout(14_400)]
 
+# Histories of one run. Hypothesis wants what began alike to go on alike, and a commit whose sender is killed lands or does
+# not: in one long run it comes upon such a pair sooner or later, and calls it flaky.
+RUN = 500
 
+
+@pytest.mark.parametrize("number", range(max(1, int(os.environ.get("HISTORIES", "20000")) // RUN)))
 def test_engine_and_model_agree_in_twenty_thousand_histories(
-    dsn: str, monkeypatch: pytest.MonkeyPatch
+    dsn: str, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    examples = int(os.environ.get("HISTORIES", "20000"))
-    run_side_by_side(dsn, monkeypatch, examples=examples, steps=30)
+    run_side_by_side(dsn, monkeypatch, examples=RUN, steps=30)
