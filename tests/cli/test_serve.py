@@ -77,7 +77,7 @@ async def test_drain_turns_unready_lets_the_step_finish_and_leaves_the_rest(
     host: Host, tmp_path: Path
 ) -> None:
     server = await host.serve("--port", "0", *PROBES)
-    job_id = await submit(host, "chained", ledger=str(tmp_path / "ledger"), job=1, waits={"s2": 8})
+    job_id = await submit(host, "chained", ledger=str(tmp_path / "ledger"), job=1, waits={"s2": 6})
     await wait_for_step(host, job_id, "s2")
     server.process.send_signal(signal.SIGTERM)
 

@@ -71,6 +71,10 @@ async def test_engine_and_store_pass_their_tests_there(debian_dsn: str) -> None:
         "tests/engine",
         # Histories of the engine's decisions, which are the same on any server.
         "--ignore=tests/engine/test_protocol.py",
+        # Threads, child processes and limits in time are Python's.
+        "--ignore=tests/engine/test_blocking.py",
+        "--ignore=tests/engine/test_bodies.py",
+        "--ignore=tests/engine/test_pulse.py",
         "tests/store/queue",
         "tests/store/kyc",
     ]
