@@ -10,8 +10,7 @@ from tests.support.protocol_run import run_side_by_side
 
 pytestmark = [pytest.mark.prove, pytest.mark.timeout(14_400)]
 
-# Histories of one run. Hypothesis wants what began alike to go on alike, and a commit whose sender is killed lands or does
-# not: in one long run it comes upon such a pair sooner or later, and calls it flaky.
+# Histories of one run: each has a database of its own, so runs can be spread over processes.
 RUN = 500
 
 

@@ -24,6 +24,7 @@ class SideBySide(Play):
     @initialize(shapes=st.lists(SHAPES, min_size=1, max_size=2))
     def begin(self, shapes: list[Any]) -> None:
         self.twins = []
+        self.theatre.seen["histories"] += 1
         self.theatre.run(self.theatre.clear())
         for shape in shapes:
             self._enqueue(shape, is_later=False)

@@ -94,6 +94,7 @@ class Theatre:
         self.dead: list[int] = []
         # How often what was done, over all examples.
         self.seen: Counter[str] = Counter()
+        self.divergence: Exception | None = None
         self._names: dict[str, Pipeline] = {}
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
