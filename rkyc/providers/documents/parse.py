@@ -2,7 +2,8 @@
 
 `parse_document` is synchronous and may be slow; it reads hostile files with native libraries, so the
 engine runs it in a child process. It invents nothing: a page that can't be read as text is reported
-as such. Every refusal is an `InvalidFileError` or a subclass, and says what to do.
+as such. Every refusal is an `InvalidFileError` or a subclass, and says what to do. A reader is imported
+with the first document of its type: the libraries below them are half of what a process would import.
 """
 
 from __future__ import annotations
@@ -11,10 +12,6 @@ from dataclasses import replace
 
 from rkyc.errors import FileTooLargeError, InvalidFileError, UnsupportedTypeError
 from rkyc.providers.documents import sniff
-from rkyc.providers.documents.docx import read_docx
-from rkyc.providers.documents.html import read_html
-from rkyc.providers.documents.image import read_image
-from rkyc.providers.documents.pdf import read_pdf
 from rkyc.providers.documents.suspicion import find_suspicions
 from rkyc.providers.documents.text import decode, guess_language, make_storable
 from rkyc.providers.documents.types import (
@@ -27,7 +24,6 @@ from rkyc.providers.documents.types import (
     ParsedDocument,
 )
 from rkyc.providers.documents.unpack import check_archive, gunzip
-from rkyc.providers.documents.xlsx import read_xlsx
 
 _READ_TYPES = "pdf, docx, xlsx, html, txt, md, csv"
 _ADVICE = {
@@ -76,19 +72,29 @@ def _read(name: str, data: bytes, media_type: str, limits: DocumentLimits) -> tu
     """Return the parser's name and what it found."""
     match media_type:
         case sniff.PDF:
+            from rkyc.providers.documents.pdf import read_pdf
+
             return "pdf", read_pdf(name, data, limits)
         case sniff.DOCX:
+            from rkyc.providers.documents.docx import read_docx
+
             check_archive(name, data, limits)
             return "docx", read_docx(name, data, limits)
         case sniff.XLSX:
+            from rkyc.providers.documents.xlsx import read_xlsx
+
             check_archive(name, data, limits)
             return "xlsx", read_xlsx(name, data, limits)
         case sniff.HTML:
+            from rkyc.providers.documents.html import read_html
+
             return "html", read_html(name, data)
         case plain if plain in sniff.PLAIN:
             text, warnings = decode(data)
             return "text", Extract((Page(1, text),), warnings)
         case picture if picture in sniff.IMAGES:
+            from rkyc.providers.documents.image import read_image
+
             return "image", read_image(name, data, picture, limits)
     advice = _ADVICE.get(media_type, f"its type is not known; these are read: {_READ_TYPES}")
     raise UnsupportedTypeError(f"{name}: {advice}", {"media_type": media_type})
