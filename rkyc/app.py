@@ -24,6 +24,7 @@ from rkyc.engine.worker import Worker, WorkerOptions
 from rkyc.errors import ConfigError, DefinitionError, EmbeddedError
 from rkyc.flow.envelope import Codec
 from rkyc.flow.pipeline import Registry
+from rkyc.flow.retry import UNDECLARED_RETRY, UNDECLARED_TIMEOUTS, RetryPolicy, Timeouts
 from rkyc.store.embedded import ensure_running, start_embedded, stop_embedded
 from rkyc.store.migrate import migrate
 from rkyc.store.pool import Pool
@@ -94,7 +95,7 @@ async def open_app(
                 pool,
                 client,
                 Metrics(),
-                registry if registry is not None else Registry(),
+                with_defaults(registry or Registry(), settings),
                 is_embedded,
                 codec,
             )
@@ -183,6 +184,22 @@ def worker_options(settings: Settings) -> WorkerOptions:
             horizon_warning_s=settings.horizon_warning_s,
         ),
     )
+
+
+def with_defaults(registry: Registry, settings: Settings) -> Registry:
+    """Give the policy of the TASK_* settings to the steps that declare none."""
+    delay_s, limit_s, soft_s = (
+        settings.task_default_retry_delay,
+        settings.task_time_limit,
+        settings.task_soft_time_limit,
+    )
+    retry = RetryPolicy(max_attempts=settings.task_max_retries + 1)
+    if delay_s is not None:
+        retry = replace(retry, initial_s=delay_s, base=1.0, max_s=delay_s, jitter=False)
+    timeouts = Timeouts(start_to_close=limit_s, soft=soft_s)
+    if (retry, timeouts) == (UNDECLARED_RETRY, UNDECLARED_TIMEOUTS):
+        return registry
+    return registry.map_steps(lambda step: step.with_defaults(retry, timeouts))
 
 
 def load_registry(specs: Sequence[str] = (), *, only_app: bool = False) -> Registry:

@@ -48,7 +48,7 @@ HOOK_EXPECTED = "at least 32 characters"
 
 # These keep the names that operators know; all others begin with RKYC_.
 _KNOWN_NAMES = re.compile(
-    r"(WEBHOOK|STORAGE|LLM|EMBEDDING|CHUNK|ENCRYPTION|ANTHROPIC|OPENAI|PERPLEXITY|INTERNAL_LLM)_.*|LOG_LEVEL"
+    r"(WEBHOOK|STORAGE|LLM|EMBEDDING|CHUNK|ENCRYPTION|ANTHROPIC|OPENAI|PERPLEXITY|INTERNAL_LLM|TASK)_.*|LOG_LEVEL"
 )
 # The older keys come from many variables, ENCRYPTION_KEY_V1, …; inside they are one setting.
 _OLDER_KEYS = "ENCRYPTION_KEYS"
@@ -129,6 +129,10 @@ def _number(default: float, low: float, high: float, description: str, **more: A
     return _field(default, description, f"a number from {low:g} to {high:g}", ge=low, le=high, **more)
 
 
+def _limit(description: str) -> Any:
+    return _field(None, description, "seconds, more than 0 and at most 86400", gt=0, le=86_400)
+
+
 class Settings(BaseSettings):
     """All settings; the variable of each is its name in capitals, mostly with RKYC_ in front.
 
@@ -176,9 +180,7 @@ class Settings(BaseSettings):
     llm_requests_per_minute: Rates = _field({}, "calls of a provider in the whole fleet", RATES_EXPECTED)
     llm_tokens_per_minute: Rates = _field({}, "tokens of a provider in the whole fleet", RATES_EXPECTED)
     llm_usd_per_day: Rates = _field({}, "money for a provider in the whole fleet", RATES_EXPECTED)
-    frozen_after_s: float = _number(
-        120.0, 0.1, 86_400, "seconds without a beat until a process counts as dead"
-    )
+    frozen_after_s: float = _number(120.0, 0.1, 86_400, "seconds without a beat until a process is dead")
     beat_s: float = _number(
         10.0,
         0.05,
@@ -198,6 +200,11 @@ class Settings(BaseSettings):
     statement_cache: int = _whole(
         256, 0, 10_000, "prepared statements by connection; behind a pooler none are kept"
     )
+    # Of steps that declare none themselves.
+    task_time_limit: float | None = _limit("seconds of an attempt until it is cut")
+    task_soft_time_limit: float | None = _limit("seconds of an attempt until its body hears SoftTimeLimit")
+    task_max_retries: int = _whole(3, 0, 999, "retries after the first try")
+    task_default_retry_delay: float | None = _limit("seconds before each retry, in place of growing ones")
     retention_days: int = _whole(30, 1, 36_500, "days that ended jobs are kept")
 
     # What comes in.
@@ -361,18 +368,17 @@ def _check_keys(given: Mapping[str, Any]) -> dict[str, str]:
 def _check_pairs(settings: Settings) -> dict[str, str]:
     """Check the values that must be below another one."""
     pairs = (
-        (
-            "chunk_raw_section_overlap",
-            "less than CHUNK_RAW_SECTION_SIZE",
-            settings.chunk_raw_section_size - 1,
-        ),
-        ("chunk_korean_overlap", "less than CHUNK_KOREAN_SIZE", settings.chunk_korean_size - 1),
+        ("chunk_raw_section_overlap", "chunk_raw_section_size"),
+        ("chunk_korean_overlap", "chunk_korean_size"),
+        ("task_soft_time_limit", "task_time_limit"),
     )
     problems = {}
-    for attribute, expected, high in pairs:
-        if (value := getattr(settings, attribute)) > high:
-            name = _name_variable(attribute)
-            problems[name] = f"{name} can't be used: got '{value:g}', expected {expected} (at most {high:g})"
+    for lower, upper in pairs:
+        value, bound = getattr(settings, lower), getattr(settings, upper)
+        if value is not None and bound is not None and value >= bound:
+            name = _name_variable(lower)
+            expected = f"less than {_name_variable(upper)} ({bound:g})"
+            problems[name] = f"{name} can't be used: got '{value:g}', expected {expected}"
     return problems
 
 

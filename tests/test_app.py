@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import pytest
 
 from rkyc.app import load_registry, make_resources, open_app
+from rkyc.cli.working import working
 from rkyc.config import load_settings
-from rkyc.errors import ConfigError, DefinitionError, UnknownPipelineError
-from rkyc.flow.pipeline import Registry
+from rkyc.errors import ConfigError, DefinitionError, RetryableException, UnknownPipelineError
+from rkyc.flow.context import StepContext
+from rkyc.flow.graph import chain
+from rkyc.flow.pipeline import Pipeline, Registry
+from rkyc.flow.retry import RetryPolicy, Timeouts
+from rkyc.flow.step import step
 from rkyc.providers.embedding.embedder import Embedder
 from rkyc.providers.llm.router import Llm
 from rkyc.providers.llm.types import Track
 from rkyc.providers.search.router import Search
 from rkyc.store.pool import Pool
+from tests.support.engine import wait_for, wait_status
 
 OWN = """
 from rkyc import Pipeline, Registry, chain, step
@@ -101,6 +110,58 @@ async def test_keys_bring_the_vendors_in_the_order_of_the_chain(pool: Pool) -> N
 @pytest.mark.anyio
 async def test_a_core_registry_needs_no_provider(pool: Pool) -> None:
     assert set(make_resources(load_settings({}), pool, Registry())) == {Pool}
+
+
+@step
+async def undeclared(ctx: StepContext, input: dict[str, Any]) -> dict[str, Any]:
+    if input["fails"]:
+        raise RetryableException("again")
+    await asyncio.sleep(60)
+    return input
+
+
+@step(retry=RetryPolicy(max_attempts=2), timeouts=Timeouts(start_to_close=600))
+async def declared(ctx: StepContext, input: dict[str, Any]) -> dict[str, Any]:
+    return input
+
+
+async def read_due(pool: Pool, job_id: UUID) -> float | None:
+    """Return the seconds until the retry of a job that waits for one."""
+    async with pool.connection() as conn:
+        return await conn.fetchval(
+            "SELECT extract(epoch FROM due_at - now())::float FROM rkyc.job_status WHERE job_id = $1 AND due_at IS NOT NULL",
+            job_id,
+        )
+
+
+POLICIES = Registry([Pipeline("policies", version=1, steps=chain(undeclared, declared))])
+
+
+@pytest.mark.anyio
+async def test_the_task_settings_are_the_policy_of_steps_that_declare_none(dsn: str) -> None:
+    settings = load_settings({"TASK_TIME_LIMIT": "0.2", "TASK_MAX_RETRIES": "0"})
+    async with open_app(settings, dsn=dsn, registry=POLICIES) as app, working(app.make_worker()):
+        job_id = await app.client.enqueue("policies", {"fails": False})
+        status = await wait_status(app.pool, job_id, "failed")
+        assert status["error_code"] == "STEP_TIMEOUT"
+    place = app.registry.latest("policies").place("declared")
+    assert place.step.timeouts.start_to_close == 600 and place.step.retry.max_attempts == 2
+
+
+@pytest.mark.anyio
+async def test_a_retry_of_a_step_without_a_policy_waits_as_the_settings_say(dsn: str) -> None:
+    settings = load_settings({"TASK_DEFAULT_RETRY_DELAY": "60", "TASK_SOFT_TIME_LIMIT": "240"})
+    async with open_app(settings, dsn=dsn, registry=POLICIES) as app, working(app.make_worker()):
+        job_id = await app.client.enqueue("policies", {"fails": True})
+        due = await wait_for(lambda: read_due(app.pool, job_id))
+        assert due > 50
+
+
+def test_every_built_in_step_has_a_limit_of_its_own() -> None:
+    """So that the defaults are only for the pipelines of others."""
+    for pipeline in load_registry():
+        for place in pipeline.graph.places.values():
+            assert place.step.timeouts.start_to_close is not None, place.name
 
 
 @pytest.mark.anyio

@@ -35,6 +35,7 @@ NAMED = [
     ("CHUNK_KOREAN_SIZE", 2000, 1800),
     ("CHUNK_KOREAN_OVERLAP", 500, 100),
     ("LOG_LEVEL", "INFO", "DEBUG"),
+    ("TASK_MAX_RETRIES", 3, 0),
     ("RKYC_SLOTS", 200, 8),
     ("RKYC_GRACE_S", 30.0, 5.0),
     ("RKYC_FROZEN_AFTER_S", 120.0, 60.0),

@@ -8,7 +8,6 @@ from typing import Any
 
 from rkyc.errors import ConfigError
 from rkyc.flow.context import StepContext
-from rkyc.flow.graph import Map, Part, Route
 from rkyc.flow.pipeline import Registry
 from rkyc.flow.step import Step
 
@@ -24,27 +23,7 @@ def pause_in(registry: Registry, given: str) -> Registry:
         raise ConfigError(f"--pause-in {given}: expected STEP:SECONDS, such as signal:60")
     if not any(name in pipeline.graph.places for pipeline in registry):
         raise ConfigError(f"--pause-in {given}: no pipeline has a step {name}")
-    return Registry(
-        replace(pipeline, steps=_rebuild(pipeline.steps, name, int(seconds))) for pipeline in registry
-    )
-
-
-def _rebuild(part: Part | None, name: str, seconds: int) -> Any:
-    match part:
-        case None:
-            return None
-        case Step():
-            return _pausing(part, seconds) if part.name == name else part
-        case Map():
-            return replace(part, body=_rebuild(part.body, name, seconds))
-        case Route():
-            return replace(
-                part,
-                decide=_rebuild(part.decide, name, seconds),
-                arms=tuple((key, _rebuild(arm, name, seconds)) for key, arm in part.arms),
-                default=_rebuild(part.default, name, seconds),
-            )
-    return replace(part, parts=tuple(_rebuild(inner, name, seconds) for inner in part.parts))
+    return registry.map_steps(lambda step: _pausing(step, int(seconds)) if step.name == name else step)
 
 
 def _pausing(step: Step, seconds: int) -> Step:

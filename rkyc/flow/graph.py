@@ -10,8 +10,8 @@ into places.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from rkyc.errors import DefinitionError
@@ -73,6 +73,23 @@ def chain(*parts: Part, optional: bool = False) -> Chain:
     with a warning, and what follows gets None.
     """
     return Chain(_check_parts("chain", parts), optional)
+
+
+def map_steps(part: Part, change: Callable[[Step], Step]) -> Part:
+    """Return the same graph with each step as `change` makes it."""
+    match part:
+        case Step():
+            return change(part)
+        case Map():
+            return replace(part, body=map_steps(part.body, change))
+        case Route():
+            return replace(
+                part,
+                decide=change(part.decide),
+                arms=tuple((key, arm and map_steps(arm, change)) for key, arm in part.arms),
+                default=part.default and map_steps(part.default, change),
+            )
+    return replace(part, parts=tuple(map_steps(inner, change) for inner in part.parts))
 
 
 def group(*parts: Part) -> Group:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import pydantic
@@ -16,11 +16,11 @@ import pydantic
 from rkyc.errors import DefinitionError, UnknownPipelineError, ValidationError
 from rkyc.flow.broadcast import Handler, Subscription
 from rkyc.flow.compile import compile_graph
-from rkyc.flow.graph import Graph, Part, Place
+from rkyc.flow.graph import Graph, Part, Place, map_steps
 from rkyc.flow.lane import LanePolicy
 from rkyc.flow.retention import Retention
 from rkyc.flow.schedule import Schedule
-from rkyc.flow.step import describe
+from rkyc.flow.step import Step, describe
 from rkyc.flow.undo import add_undo
 
 _NAME = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
@@ -196,6 +196,15 @@ class Registry:
             {**self.policies, **other.policies}.values(),
             schedules=schedules.values(),
             subscriptions=[*self.subscriptions, *added],
+        )
+
+    def map_steps(self, change: Callable[[Step], Step]) -> Registry:
+        """Return a registry whose pipelines have each step as `change` makes it."""
+        return Registry(
+            (replace(pipeline, steps=map_steps(pipeline.steps, change)) for pipeline in self),
+            self.policies.values(),
+            schedules=self.schedules,
+            subscriptions=self.subscriptions,
         )
 
     def get(self, name: str, version: int) -> Pipeline | None:

@@ -104,3 +104,8 @@ class Timeouts:
         object.__setattr__(
             self, "is_watched", any(value is not None for value in (self.soft, self.heartbeat, self.idle))
         )
+
+
+# What a step has that declares none; `with_defaults` knows them by identity.
+UNDECLARED_RETRY = RetryPolicy()
+UNDECLARED_TIMEOUTS = Timeouts()

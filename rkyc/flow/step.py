@@ -23,7 +23,7 @@ import pydantic
 from rkyc.errors import DefinitionError, OutputInvalidError, ValidationError
 from rkyc.flow.batch import Batch, item_hint
 from rkyc.flow.limits import Limit, make_limits
-from rkyc.flow.retry import RetryPolicy, Timeouts
+from rkyc.flow.retry import UNDECLARED_RETRY, UNDECLARED_TIMEOUTS, RetryPolicy, Timeouts
 
 StepFunction: TypeAlias = Callable[..., Awaitable[Any]]
 # As a user writes it: async, or plain.
@@ -85,6 +85,16 @@ class Step:
     def named(self, name: str) -> Step:
         """Return the same step under another name, for a second place in a pipeline."""
         return dataclasses.replace(self, name=check_name(name))
+
+    def with_defaults(self, retry: RetryPolicy, timeouts: Timeouts) -> Step:
+        """Return the step with these in place of what it does not declare itself."""
+        changes: dict[str, Any] = {}
+        if self.retry is UNDECLARED_RETRY:
+            changes["retry"] = retry
+        # A batch step shares its call with others: no watch over one of them.
+        if self.timeouts is UNDECLARED_TIMEOUTS and self.batch is None:
+            changes["timeouts"] = timeouts
+        return dataclasses.replace(self, **changes) if changes else self
 
     def with_policy(self, **changes: Any) -> Step:
         """Return the step with other `retry`, `timeouts`, `limits`, `lane` or `concurrency`."""
@@ -219,8 +229,8 @@ def step(
         return Step(
             name=check_name(name or function.__name__),
             fn=function if blocking is None else _make_async(blocking, run_in or "thread"),
-            retry=retry or RetryPolicy(),
-            timeouts=timeouts or Timeouts(),
+            retry=retry or UNDECLARED_RETRY,
+            timeouts=timeouts or UNDECLARED_TIMEOUTS,
             lane=lane,
             limits=make_limits(limits),
             needs=tuple(needs),
