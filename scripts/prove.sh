@@ -1,5 +1,6 @@
 #!/bin/sh
 # Run the long proofs and keep a dated record: docs/proofs/YYYY-MM-DD.txt with machine and commit on top.
+# Those that only compute share the processors; those that watch a clock have the machine to themselves.
 set -eu
 cd "$(dirname "$0")/.."
 mkdir -p docs/proofs
@@ -14,7 +15,11 @@ commit=$(git describe --always --dirty 2>/dev/null || echo unknown)
     echo
 } >"$record"
 status=0
-.venv/bin/python -m pytest -m prove --no-header -v --timeout=7200 --durations=0 >>"$record" 2>&1 || status=$?
+run() {
+    .venv/bin/python -m pytest --no-header -v --timeout=7200 --durations=0 "$@" >>"$record" 2>&1 || status=$?
+}
+run -m "prove and computes" --numprocesses=logical --maxprocesses=4
+run -m "prove and not computes"
 cat "$record"
 echo "recorded in $record"
 exit "$status"

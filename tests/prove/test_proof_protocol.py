@@ -10,7 +10,7 @@ import pytest
 from rkyc.flow.protocol.checker import Checker, Size
 from rkyc.flow.protocol.sizes import CHAIN, CHORD, WAITER
 
-pytestmark = [pytest.mark.prove, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.prove, pytest.mark.computes, pytest.mark.timeout(3600)]
 
 SIZES = {
     "one chain, any number of faults": Size((CHAIN,), faults=None),

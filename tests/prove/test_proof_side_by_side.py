@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.protocol_run import run_side_by_side
 
-pytestmark = [pytest.mark.prove, pytest.mark.timeout(14_400)]
+pytestmark = [pytest.mark.prove, pytest.mark.computes, pytest.mark.timeout(14_400)]
 
 # Histories of one run: each has a database of its own, so runs can be spread over processes.
 RUN = 500
