@@ -32,6 +32,7 @@ RkycError
     │   │   ├── TaskTimeLimitError  TASK_TIME_LIMIT         it heard of its soft limit and passed the hard one
     │   │   ├── HeartbeatTimeoutError  HEARTBEAT_TIMEOUT    it gave no sign of life for too long
     │   │   └── IdleTimeoutError   IDLE_TIMEOUT             it emitted nothing for too long
+    │   ├── OutOfMemoryError       OUT_OF_MEMORY            wait until memory is free, best elsewhere
     │   └── ChildProcessDiedError  CHILD_PROCESS_DIED       the child that ran CPU-bound work died
     ├── PermanentException         PERMANENT                never try again
     │   ├── InvalidFileError       INVALID_FILE
@@ -228,6 +229,12 @@ class HeartbeatTimeoutError(StepTimeoutError):
 
 class IdleTimeoutError(StepTimeoutError):
     error_code = "IDLE_TIMEOUT"
+
+
+class OutOfMemoryError(RetryableException):
+    """Memory ran out, of the process or of a device: an attempt that comes too soon finds none either."""
+
+    error_code = "OUT_OF_MEMORY"
 
 
 class ChildProcessDiedError(RetryableException):

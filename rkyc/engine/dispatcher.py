@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from datetime import datetime, timedelta
 
 from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.executor import Executor
@@ -31,6 +32,8 @@ FAIR_ROUND = 8
 SWEEP_S = 5.0
 # With a backlog, wait this long for more free slots: a claim per freed slot would be a statement per job.
 GATHER_S = 0.001
+# So long the other processes have the first try at a task that ran out of memory here. Seconds.
+STEP_BACK_S = 1.0
 
 
 class Dispatcher:
@@ -77,6 +80,8 @@ class Dispatcher:
         self._turns = TurnClaims(worker_id=worker_id, get_now=clock.now)
         self._conn: Connection | None = None
         self._is_stopped = False
+        # When the tasks are due that ran out of memory here, by the database's clock.
+        self._stood_back: deque[datetime] = deque()
         # Held while a claim is under way: what it takes must be started or given back.
         self._claiming = asyncio.Lock()
 
@@ -104,6 +109,10 @@ class Dispatcher:
         """Forget prefetched claims whose leases are gone."""
         kept = [c for c in self._held_back if (c.job_id, c.branch, c.fence) in held]
         self._held_back = deque(kept)
+
+    def step_back(self, due_at: datetime) -> None:
+        """Let another process take what is due then: a task ran out of memory here."""
+        self._stood_back.append(due_at)
 
     def note_orphans(self) -> None:
         """This worker holds more leases than it knows of: the answer of a claim was lost."""
@@ -141,6 +150,8 @@ class Dispatcher:
                 await self._woken.wait()
                 if self._has_backlog and self._room() < max(self._capacity.values()) // 4:
                     await asyncio.sleep(GATHER_S)
+                if self._stood_back:
+                    await self._stand_back()
                 self._woken.clear()
                 try:
                     async with self._claiming:
@@ -157,6 +168,15 @@ class Dispatcher:
             self._woken.set()
             if self._conn is not None:
                 self._conn.terminate()
+
+    async def _stand_back(self) -> None:
+        """Claim nothing while a task is due that ran out of memory here; alone in a fleet, it only comes later."""
+        now = self._clock.now()
+        over = timedelta(seconds=STEP_BACK_S)
+        self._stood_back = deque(due_at for due_at in self._stood_back if due_at + over > now)
+        begun = [due_at for due_at in self._stood_back if due_at <= now]
+        if begun:
+            await asyncio.sleep((max(begun) + over - now).total_seconds())
 
     def has_room(self, lane: str) -> bool:
         """Whether a task of the lane could be claimed here now."""

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from rkyc.errors import (
     HeartbeatTimeoutError,
     IdleTimeoutError,
+    OutOfMemoryError,
     StepTimeoutError,
     TaskSoftTimeLimitError,
     TaskTimeLimitError,
@@ -75,6 +76,9 @@ def judge(execution: Execution, place: Place, caught: BaseException, *, is_closi
     if execution.stop is not None:
         # Whatever the body made of its cancellation.
         raise asyncio.CancelledError from caught
+    if isinstance(caught, MemoryError):
+        message = f"step {place.name} ran out of memory: let it do less at once, or give the process more"
+        return OutOfMemoryError(message)
     if not isinstance(caught, asyncio.CancelledError):
         return caught
     if is_closing:

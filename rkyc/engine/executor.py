@@ -67,7 +67,7 @@ class Executor:
         threads: Threads,
         payloads: Payloads,
         metrics: Metrics,
-        on_scheduled: Callable[[], None],
+        on_scheduled: Callable[[Outcome], None],
     ) -> None:
         self.executions: dict[tuple[int, int], Execution] = {}
         self.is_draining = False
@@ -380,7 +380,7 @@ class Executor:
         if type(outcome) is Advance:
             return outcome
         if scheduled:
-            self._on_scheduled()
+            self._on_scheduled(outcome)
         for lane in lanes_begun(outcome) & self.open_lanes:
             self.on_ready(lane)
         if place.is_forked and isinstance(outcome, Fail | Undo | Continue):

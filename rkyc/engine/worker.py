@@ -40,8 +40,9 @@ from rkyc.engine.turns import NOTICE
 from rkyc.engine.uniqueness import SWEEP_S as KEY_SWEEP_S
 from rkyc.engine.uniqueness import sweep_keys
 from rkyc.engine.upkeep import Upkeep, UpkeepOptions
-from rkyc.errors import DatabaseConnectionError, DefinitionError, StoreError
+from rkyc.errors import DatabaseConnectionError, DefinitionError, OutOfMemoryError, StoreError
 from rkyc.flow.envelope import Codec
+from rkyc.flow.outcome import Outcome, Retry
 from rkyc.flow.pipeline import Registry
 from rkyc.store.pool import Pool
 from rkyc.store.queue import pipelines, restarts, workers
@@ -303,7 +304,9 @@ class Worker:
         else:
             self._notices.wake_lane(lane)
 
-    def _on_scheduled(self) -> None:
+    def _on_scheduled(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Retry) and outcome.error_code == OutOfMemoryError.error_code:
+            self._dispatcher.step_back(outcome.due_at)
         self._beat_loop.wake()
 
     def _loops(self) -> dict[str, Callable[[], Any]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from rkyc.errors import (
     DeadlineExceededError,
+    OutOfMemoryError,
     OutputInvalidError,
     PartialFailureException,
     PermanentException,
@@ -31,6 +32,7 @@ from rkyc.flow.outcome import (
     Retry,
     Spread,
 )
+from rkyc.flow.retry import memory_pause_s
 from rkyc.flow.undo import FAILED_REASON, PREFIX, Undone, end_undo
 
 MESSAGE_CHARS_MAX = 500
@@ -161,6 +163,8 @@ def decide_failure(
     error_attempts = claim.error_attempts + 1
     if step.retry.allows(error, error_attempts):
         retry_after_s = error.retry_after_s if isinstance(error, RkycError) else None
+        if isinstance(error, OutOfMemoryError):
+            retry_after_s = max(retry_after_s or 0.0, memory_pause_s(error_attempts, random))
         due_at = now + timedelta(seconds=step.retry.delay_s(error_attempts, random, retry_after_s))
         limit = latest_start(place, claim)
         if limit is None or due_at < limit:

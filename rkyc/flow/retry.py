@@ -19,6 +19,8 @@ NEVER_RETRY = frozenset(
 DELAY_S_CAP = 300.0
 # Nobody waits longer, whatever the policy or the other side says: a day.
 WAIT_S_MAX = 86_400.0
+# The least that an attempt waits after the first that ran out of memory; then doubled.
+MEMORY_PAUSE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,11 @@ class RetryPolicy:
         if not isinstance(error, RkycError) or not error.retryable or error.error_code in NEVER_RETRY:
             return False
         return error_attempts < self.max_attempts
+
+
+def memory_pause_s(error_attempts: int, random: float) -> float:
+    """Return the seconds until memory may be free again: never too few, and not the same for a crowd."""
+    return min(DELAY_S_CAP, MEMORY_PAUSE_S * 2.0 ** min(error_attempts - 1, 64)) * (1 + random)
 
 
 @dataclass(frozen=True, slots=True)
