@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,27 @@ async def test_an_input_that_can_not_be_stored_is_refused_at_the_call(
             await client.submit("single", given, idempotency_key=key)
     with pytest.raises(error):
         await client.enqueue_many("single", [{}, given])
+    assert await count_rows(pool, "job") == 0
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"deadline_s": 0.0},
+        {"deadline_s": -1.0},
+        {"deadline_s": 1e12},
+        {"deadline_s": math.nan},
+        {"budget_usd": -1.0},
+        {"budget_usd": math.inf},
+        {"budget_usd": math.nan},
+    ],
+    ids=str,
+)
+async def test_a_number_that_makes_no_sense_is_refused_at_the_call(
+    option: dict[str, float], client: Client, pool: Pool
+) -> None:
+    with pytest.raises(InvalidInputError, match="can't be used: expected"):
+        await client.enqueue("single", {}, **option)
     assert await count_rows(pool, "job") == 0
 
 

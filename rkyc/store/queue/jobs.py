@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from rkyc.errors import InvalidInputError
 from rkyc.store.pool import Connection, Record, fetch, fetch_row, fetch_value
 from rkyc.store.statements import load
 
 _SQL = load(__file__)
 WAKE_CHANNEL = "rkyc_wake"
 PROGRESS_CHANNEL = "job_progress"
+# Ten years.
+DEADLINE_S_MAX = 315_360_000
+BUDGET_USD_MAX = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,16 @@ class NewJobs:
     traits: str | None = None
     # The tasks wait for a turn of this key.
     fair_key: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.deadline_s is not None and not 0 < self.deadline_s <= DEADLINE_S_MAX:
+            raise InvalidInputError(
+                f"deadline_s {self.deadline_s} can't be used: expected seconds from now, more than 0, at most {DEADLINE_S_MAX}"
+            )
+        if self.budget_usd is not None and not 0 <= self.budget_usd < BUDGET_USD_MAX:
+            raise InvalidInputError(
+                f"budget_usd {self.budget_usd} can't be used: expected US dollars from 0, less than {BUDGET_USD_MAX}"
+            )
 
 
 async def enqueue_jobs(
