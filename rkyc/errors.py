@@ -92,7 +92,10 @@ class RkycError(Exception):
     def retry_after_s(self) -> float | None:
         """Seconds that the other side asked to wait at least (`details["retry_after"]`)."""
         value = self.details.get("retry_after")
-        return float(value) if isinstance(value, int | float) else None
+        if not isinstance(value, int | float):
+            return None
+        # Bounded first: an int may be larger than any float.
+        return float(max(-1e9, min(value, 1e9)))
 
 
 class UsageError(RkycError):
