@@ -10,10 +10,11 @@ from uuid import UUID
 
 import pytest
 
-from rkyc.app import load_registry, make_resources, open_app
+from rkyc.app import load_registry, make_resources, open_app, with_defaults
 from rkyc.cli.working import working
 from rkyc.config import load_settings
 from rkyc.errors import ConfigError, DefinitionError, RetryableException, UnknownPipelineError
+from rkyc.flow.batch import Batch
 from rkyc.flow.context import StepContext
 from rkyc.flow.graph import chain
 from rkyc.flow.pipeline import Pipeline, Registry
@@ -155,6 +156,27 @@ async def test_a_retry_of_a_step_without_a_policy_waits_as_the_settings_say(dsn:
         job_id = await app.client.enqueue("policies", {"fails": True})
         due = await wait_for(lambda: read_due(app.pool, job_id))
         assert due > 50
+
+
+async def undo(ctx: StepContext, output: Any) -> None: ...
+
+
+@step(compensate=undo)
+async def undone(ctx: StepContext, input: Any) -> None: ...
+
+
+@step(batch=Batch(2, 0.1))
+async def gathered(ctx: Any, inputs: list[Any]) -> list[Any]:
+    return inputs
+
+
+def test_the_task_settings_reach_compensators_and_batches() -> None:
+    given = Registry([Pipeline("policies", version=1, steps=chain(undone, gathered))])
+    settings = load_settings({"TASK_TIME_LIMIT": "7", "TASK_SOFT_TIME_LIMIT": "6", "TASK_MAX_RETRIES": "0"})
+    graph = with_defaults(given, settings).latest("policies").graph
+    compensator = graph.undo["undo:undone"].step
+    assert (compensator.timeouts, compensator.retry.max_attempts) == (Timeouts(start_to_close=7, soft=6), 1)
+    assert graph.places["gathered"].step.timeouts == Timeouts(start_to_close=7)
 
 
 def test_every_built_in_step_has_a_limit_of_its_own() -> None:

@@ -91,9 +91,11 @@ class Step:
         changes: dict[str, Any] = {}
         if self.retry is UNDECLARED_RETRY:
             changes["retry"] = retry
-        # A batch step shares its call with others: no watch over one of them.
-        if self.timeouts is UNDECLARED_TIMEOUTS and self.batch is None:
-            changes["timeouts"] = timeouts
+        if self.timeouts is UNDECLARED_TIMEOUTS:
+            # A batch step shares its call with others: no watch over one of them.
+            changes["timeouts"] = timeouts if self.batch is None else dataclasses.replace(timeouts, soft=None)
+        if self.compensate is not None:
+            changes["compensate"] = self.compensate.with_defaults(retry, timeouts)
         return dataclasses.replace(self, **changes) if changes else self
 
     def with_policy(self, **changes: Any) -> Step:
