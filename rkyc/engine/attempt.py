@@ -42,7 +42,7 @@ def check_start(claim: Claim, place: Place, ctx: Context) -> None:
 
     Raises:
         PoisonError: three crashes alone.
-        DeadlineExceededError
+        DeadlineExceededError: the time of the job, or of all attempts of the step, is over.
     """
     if claim.alone_crashes >= ALONE_CRASHES_MAX:
         raise PoisonError(
@@ -51,6 +51,11 @@ def check_start(claim: Claim, place: Place, ctx: Context) -> None:
     if claim.deadline_at is not None and ctx.now >= claim.deadline_at and not place.is_undo:
         raise DeadlineExceededError(
             f"the job's deadline of {claim.deadline_at.isoformat(timespec='seconds')} has passed"
+        )
+    total = place.step.timeouts.total
+    if total is not None and ctx.started_at - claim.step_started_at >= total:
+        raise DeadlineExceededError(
+            f"step {place.name} took longer than its {total:g} s in all, waits included"
         )
 
 

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from rkyc.errors import ChildProcessDiedError, RkycError
+from rkyc.errors import ChildProcessDiedError, OutOfMemoryError, RkycError
 
 T = TypeVar("T")
 _SIZE = struct.Struct(">Q")
@@ -44,16 +44,18 @@ class ChildProcesses:
 
         Raises:
             ChildProcessDiedError: the child ended without an answer.
+            OutOfMemoryError: the child's memory ran out.
             RkycError: what the function raised; any other error comes as `RuntimeError` with its text.
         """
         request = pickle.dumps((fn, args))
         async with self._slots:
             answer, child = await self._ask(request)
-            if self._is_closed or len(self._idle) >= _IDLE_MAX:
+            is_good, value = pickle.loads(answer)
+            # One that ran out of memory would keep what it has taken.
+            if self._is_closed or len(self._idle) >= _IDLE_MAX or isinstance(value, OutOfMemoryError):
                 await _kill(child)
             else:
                 self._idle.append(child)
-        is_good, value = pickle.loads(answer)
         if not is_good:
             raise value
         result: T = value
@@ -166,6 +168,8 @@ def _answer(request: bytes) -> bytes:
         return pickle.dumps((True, fn(*args)))
     except RkycError as error:
         return pickle.dumps((False, error))
+    except MemoryError:
+        return pickle.dumps((False, OutOfMemoryError("the child process ran out of memory")))
     except BaseException as error:  # the boundary of the process: the parent must hear of it
         return pickle.dumps((False, RuntimeError(f"{type(error).__name__}: {error}")))
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.executor import Executor
@@ -80,8 +80,8 @@ class Dispatcher:
         self._turns = TurnClaims(worker_id=worker_id, get_now=clock.now)
         self._conn: Connection | None = None
         self._is_stopped = False
-        # When the tasks are due that ran out of memory here, by the database's clock.
-        self._stood_back: deque[datetime] = deque()
+        # Lanes in which a task is due now that ran out of memory here, and how many.
+        self._left_to_others: Counter[str] = Counter()
         # Held while a claim is under way: what it takes must be started or given back.
         self._claiming = asyncio.Lock()
 
@@ -110,9 +110,21 @@ class Dispatcher:
         kept = [c for c in self._held_back if (c.job_id, c.branch, c.fence) in held]
         self._held_back = deque(kept)
 
-    def step_back(self, due_at: datetime) -> None:
-        """Let another process take what is due then: a task ran out of memory here."""
-        self._stood_back.append(due_at)
+    def step_back(self, lane: str, due_at: datetime) -> None:
+        """Leave a lane to other processes when what ran out of memory here is due; alone, this one only comes later."""
+
+        def begin() -> None:
+            self._left_to_others[lane] += 1
+
+        def end() -> None:
+            self._left_to_others[lane] -= 1
+            self.wake(lane)
+
+        loop = asyncio.get_running_loop()
+        due_s = (due_at - self._clock.now()).total_seconds()
+        # A little before: another process may make it ready, by a clock that is not quite ours.
+        loop.call_later(due_s - STEP_BACK_S / 10, begin)
+        loop.call_later(due_s + STEP_BACK_S, end)
 
     def note_orphans(self) -> None:
         """This worker holds more leases than it knows of: the answer of a claim was lost."""
@@ -150,8 +162,6 @@ class Dispatcher:
                 await self._woken.wait()
                 if self._has_backlog and self._room() < max(self._capacity.values()) // 4:
                     await asyncio.sleep(GATHER_S)
-                if self._stood_back:
-                    await self._stand_back()
                 self._woken.clear()
                 try:
                     async with self._claiming:
@@ -169,18 +179,9 @@ class Dispatcher:
             if self._conn is not None:
                 self._conn.terminate()
 
-    async def _stand_back(self) -> None:
-        """Claim nothing while a task is due that ran out of memory here; alone in a fleet, it only comes later."""
-        now = self._clock.now()
-        over = timedelta(seconds=STEP_BACK_S)
-        self._stood_back = deque(due_at for due_at in self._stood_back if due_at + over > now)
-        begun = [due_at for due_at in self._stood_back if due_at <= now]
-        if begun:
-            await asyncio.sleep((max(begun) + over - now).total_seconds())
-
     def has_room(self, lane: str) -> bool:
         """Whether a task of the lane could be claimed here now."""
-        return self._room(lane) > 0
+        return not self._left_to_others[lane] and self._room(lane) > 0
 
     def _room(self, lane: str | None = None) -> int:
         """Return how many tasks may be claimed from a lane, or from the one that gives most."""
@@ -246,8 +247,9 @@ class Dispatcher:
             self._woken.set()
 
     def _open_lanes(self) -> list[str]:
-        """The lanes that are not paused."""
-        return [lane for lane in self._lanes if lane in self._executor.open_lanes]
+        """The lanes that are not paused, nor left to others for the moment."""
+        open_lanes, left = self._executor.open_lanes, self._left_to_others
+        return [lane for lane in self._lanes if lane in open_lanes and not left[lane]]
 
     async def _order_lanes(self, conn: Connection, lanes: list[str]) -> list[str]:
         self._rounds += 1

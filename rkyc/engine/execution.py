@@ -76,9 +76,6 @@ def judge(execution: Execution, place: Place, caught: BaseException, *, is_closi
     if execution.stop is not None:
         # Whatever the body made of its cancellation.
         raise asyncio.CancelledError from caught
-    if isinstance(caught, MemoryError):
-        message = f"step {place.name} ran out of memory: let it do less at once, or give the process more"
-        return OutOfMemoryError(message)
     if not isinstance(caught, asyncio.CancelledError):
         return caught
     if is_closing:
@@ -89,6 +86,18 @@ def judge(execution: Execution, place: Place, caught: BaseException, *, is_closi
     # The body cancelled its own task, or let out a cancellation of something else.
     uncancel()
     return RuntimeError("a CancelledError that nobody had sent came out of the step")
+
+
+def name_memory_error(place: Place, error: BaseException) -> BaseException:
+    """Return an error that may be retried for a body that ran out of memory, alone or in a task group."""
+    groups = [error]
+    for one in groups:
+        if isinstance(one, MemoryError):
+            message = f"step {place.name} ran out of memory: let it do less at once, or give the process more"
+            return OutOfMemoryError(message)
+        if isinstance(one, BaseExceptionGroup):
+            groups.extend(one.exceptions)
+    return error
 
 
 def limit_error(place: Place, reason: str | None, pulse: Pulse | None) -> StepTimeoutError:

@@ -20,7 +20,7 @@ from rkyc.engine.children import ChildProcesses
 from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.commit import Committer
 from rkyc.engine.context import Context, Surroundings
-from rkyc.engine.execution import LIMITS, Execution, judge, uncancel
+from rkyc.engine.execution import LIMITS, Execution, judge, name_memory_error, uncancel
 from rkyc.engine.executor_threads import Threads
 from rkyc.engine.inputs import Inputs, Unopened
 from rkyc.engine.items import borrow_outputs
@@ -31,7 +31,7 @@ from rkyc.engine.payloads import Payloads
 from rkyc.engine.pulse import Pulses
 from rkyc.engine.slots import Slots
 from rkyc.engine.stream import StreamWriter
-from rkyc.engine.suspend import Suspend, find_suspend
+from rkyc.engine.suspend import Suspend, bound_wait, find_suspend
 from rkyc.engine.telling import tell_outcome
 from rkyc.errors import LeaseLostError, RkycError, WorkerBaseException
 from rkyc.flow.decide import decide_failure, decide_skip, decide_success, error_code_of, make_fail, message_of
@@ -286,7 +286,7 @@ class Executor:
             if suspend is not None and execution.stop is None:
                 if ctx.stream is not None:
                     await ctx.stream.close(completed=False)
-                return suspend.outcome(claim, place.name)
+                return bound_wait(suspend.outcome(claim, place.name), place)
             error = judge(execution, place, caught, is_closing=self.is_closing)
         finally:
             execution.deadline = execution.pulse = None
@@ -330,7 +330,7 @@ class Executor:
     def _decide_failure(
         self, execution: Execution, place: Place, ctx: Context, error: BaseException
     ) -> Outcome:
-        claim = execution.claim
+        claim, error = execution.claim, name_memory_error(place, error)
         code = error_code_of(error)
         self._metrics.step_failed(place.name, code)
         if not isinstance(error, RkycError):

@@ -7,8 +7,11 @@ again from its top, past what the call journal remembers.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
+from rkyc.flow.decide import latest_start
+from rkyc.flow.graph import Place
 from rkyc.flow.job import Claim
 from rkyc.flow.outcome import Outcome, Wait
 
@@ -49,6 +52,16 @@ class Suspend(BaseException):
             after=self.after,
             match=self.match,
         )
+
+
+def bound_wait(outcome: Outcome, place: Place) -> Outcome:
+    """Return what a wait becomes whose step may not take longer in all: over at that limit, whatever it waits for."""
+    if place.step.timeouts.total is None or not isinstance(outcome, Wait):
+        return outcome
+    limit = latest_start(place, outcome.claim)
+    if limit is None or (outcome.due_at is not None and outcome.due_at <= limit):
+        return outcome
+    return replace(outcome, due_at=limit)
 
 
 def find_suspend(caught: BaseException) -> Suspend | None:

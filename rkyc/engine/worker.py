@@ -306,7 +306,7 @@ class Worker:
 
     def _on_scheduled(self, outcome: Outcome) -> None:
         if isinstance(outcome, Retry) and outcome.error_code == OutOfMemoryError.error_code:
-            self._dispatcher.step_back(outcome.due_at)
+            self._dispatcher.step_back(outcome.claim.lane, outcome.due_at)
         self._beat_loop.wake()
 
     def _loops(self) -> dict[str, Callable[[], Any]]:

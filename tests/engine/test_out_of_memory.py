@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -13,7 +14,7 @@ from rkyc.flow import retry
 from rkyc.flow.graph import chain
 from rkyc.flow.pipeline import Pipeline
 from rkyc.flow.retry import MEMORY_PAUSE_S, RetryPolicy, memory_pause_s
-from rkyc.flow.step import step
+from rkyc.flow.step import Step, step
 from rkyc.store.pool import Pool
 from tests.support.engine import serve, wait_all_ended, wait_status
 
@@ -61,6 +62,37 @@ async def test_alone_in_a_fleet_it_tries_again_itself(dsn: str, pool: Pool, soon
     async with serve(dsn, HUNGRY, resources={Process: Process("a")}):
         await Client(pool=pool).enqueue("hungry", {"falls": 2})
         assert await wait_all_ended(pool, 1) == {"completed": 1}
+
+
+def eat() -> None:
+    raise MemoryError
+
+
+async def save_too_much(conn: Any, output: Any) -> None:
+    raise MemoryError
+
+
+@step(name="in_child", retry=RetryPolicy(max_attempts=1))
+async def in_child(ctx: Any, input: Any) -> None:
+    await ctx.run_in_process(eat)
+
+
+@step(name="in_group", retry=RetryPolicy(max_attempts=1))
+async def in_group(ctx: Any, input: Any) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(asyncio.to_thread(eat))
+
+
+@step(name="in_save", retry=RetryPolicy(max_attempts=1), save=save_too_much)
+async def in_save(ctx: Any, input: Any) -> dict[str, Any]:
+    return {}
+
+
+@pytest.mark.parametrize("where", [in_child, in_group, in_save], ids=lambda where: where.name)
+async def test_wherever_it_runs_out_the_error_is_the_same(where: Step, dsn: str, pool: Pool) -> None:
+    async with serve(dsn, Pipeline("somewhere", version=1, steps=where)):
+        row = await wait_status(pool, await Client(pool=pool).enqueue("somewhere", {}), "failed")
+        assert row["error_code"] == "OUT_OF_MEMORY"
 
 
 async def test_it_is_not_tried_for_ever(dsn: str, pool: Pool, soon: None) -> None:

@@ -10,9 +10,10 @@ import pytest
 
 from rkyc.engine.client import Client
 from rkyc.errors import RetryableException
+from rkyc.flow.limits import Limit
 from rkyc.flow.pipeline import Pipeline
-from rkyc.flow.retry import RetryPolicy
-from rkyc.flow.step import step
+from rkyc.flow.retry import RetryPolicy, Timeouts
+from rkyc.flow.step import Step, step
 from rkyc.store.pool import Pool
 from tests.support.crashes import entries, make_input
 from tests.support.engine import query, read_job, serve, tasks_left, wait_for, wait_status
@@ -196,3 +197,33 @@ async def test_thousands_that_wait_leave_a_small_worker_to_others(
         others = await client.enqueue_many("napping", [make_input(tmp_path, "other", naps=[])] * 20)
         for job_id in others:
             assert await client.result(job_id, 15) == {"attempt": 1}
+
+
+@step(name="sleeps", timeouts=Timeouts(total=1.0))
+async def sleeps(ctx: Any, input: Any) -> None:
+    await ctx.sleep(60)
+
+
+@step(name="listens", timeouts=Timeouts(total=1.0))
+async def listens(ctx: Any, input: Any) -> None:
+    await ctx.wait_signal("never")
+
+
+@step(name="queues", timeouts=Timeouts(total=1.0), limits=[Limit("slow", rate=1, per_s=60.0)])
+async def queues(ctx: Any, input: Any) -> None: ...
+
+
+@pytest.mark.parametrize("waiting", [sleeps, listens, queues], ids=lambda one: one.name)
+async def test_the_limit_of_all_attempts_bounds_a_wait_too(waiting: Step, dsn: str, pool: Pool) -> None:
+    client = Client(pool=pool)
+    async with serve(dsn, Pipeline("bounded", version=1, steps=waiting)):
+        # Of a rate the first one takes what there is.
+        first = await client.enqueue("bounded", {})
+        await wait_for(lambda: has_begun(pool, first), what="the first job's start")
+        row = await wait_status(pool, await client.enqueue("bounded", {}), "failed")
+        assert row["error_code"] == "DEADLINE_EXCEEDED"
+        assert "1 s in all" in row["error_message"]
+
+
+async def has_begun(pool: Pool, job_id: Any) -> bool:
+    return (await read_job(pool, job_id))["started_at"] is not None
