@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
-from rkyc.engine.commit import Committer
+from rkyc.engine.commit import Committer, Settled
 from rkyc.engine.listeners import Listener
 from rkyc.engine.worker import Worker
-from rkyc.flow.outcome import Fail, Outcome, Retry
+from rkyc.flow.outcome import Fail, Outcome, Retry, Undo
+from rkyc.flow.step import SaveFunction
 from rkyc.store.pool import Connection, Pool
 from rkyc.testing.runs import Ran, When
 
@@ -87,7 +88,7 @@ class MortalCommitter(Committer):
 
     async def _commit(self, outcome: Outcome, is_branched: bool) -> bool:
         how = _name(outcome)
-        if how is None:
+        if how is None or _is_settled(outcome):
             return await super().commit(outcome, is_branched=is_branched)
         claim = outcome.claim
         # The commit moves the claim on: what it was must be read before.
@@ -99,6 +100,27 @@ class MortalCommitter(Committer):
         self._on_outcome(Ran(claim.uuid, step, attempt, how))
         held = await super().commit(outcome, is_branched=is_branched)
         if held and self._take_crash(step, "after_commit"):
+            self._die()
+            await _stand_still()
+        return held
+
+    async def commit_together(
+        self, outcomes: Sequence[Any], save: SaveFunction, *, is_branched: bool
+    ) -> set[int]:
+        """Write what a batch gave, unless the worker dies before."""
+        ran = [
+            Ran(one.uuid, one.step, one.error_attempts + one.crash_attempts + 1, "completed")
+            for one in (outcome.claim for outcome in outcomes)
+        ]
+        if self._take_crash(ran[0].step, "before_commit"):
+            for one in ran:
+                self._on_outcome(replace(one, how="crashed"))
+            self._die()
+            await _stand_still()
+        for one in ran:
+            self._on_outcome(one)
+        held = await super().commit_together(outcomes, save, is_branched=is_branched)
+        if held and self._take_crash(ran[0].step, "after_commit"):
             self._die()
             await _stand_still()
         return held
@@ -153,11 +175,16 @@ class MortalWorker(Worker):
 
 def _name(outcome: Outcome) -> str | None:
     """Return how an attempt ended; None for what ends none (a release, a wait)."""
-    if isinstance(outcome, Fail):
+    if isinstance(outcome, Fail | Undo):
         return "failed"
     if isinstance(outcome, Retry):
         return "retry" if outcome.reason == "retry_backoff" else None
     return "completed" if hasattr(outcome, "done") else None
+
+
+def _is_settled(outcome: Outcome) -> bool:
+    """Whether it was committed with those of its batch, and is only told."""
+    return isinstance(getattr(getattr(outcome, "done", None), "save", None), Settled)
 
 
 async def _stand_still() -> NoReturn:

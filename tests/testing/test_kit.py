@@ -10,6 +10,7 @@ import pytest
 
 from rkyc.engine.suspend import Suspend
 from rkyc.errors import PermanentException, RetryableException
+from rkyc.flow.batch import Batch
 from rkyc.flow.graph import chain, chord
 from rkyc.flow.pipeline import Pipeline, Registry
 from rkyc.flow.retry import RetryPolicy
@@ -105,6 +106,39 @@ async def test_another_worker_goes_on_where_one_died(rkyc_kit: Kit, when: Any, r
     job = await rkyc_kit.run_inline(counting, {"n": 0})
     assert (job.status, job.result, job.ran) == ("completed", {"n": 3}, ran)
     assert [one.how for one in job.attempts].count("crashed") == ran.count("two") - 1
+
+
+async def keep(conn: Any, outputs: list[Any]) -> None: ...
+
+
+@pytest.mark.parametrize("save", [None, keep], ids=["plain", "saves"])
+@pytest.mark.parametrize(("when", "ran"), [("before_commit", 2), ("after_commit", 1)])
+async def test_a_batch_is_lost_with_its_worker_and_made_again(
+    rkyc_kit: Kit, when: Any, ran: int, save: Any
+) -> None:
+    calls: list[int] = []
+
+    @step(name="pair", batch=Batch(2, 0.05), save=save)
+    async def pair(ctx: Any, inputs: list[Any]) -> list[Any]:
+        calls.append(len(inputs))
+        return inputs
+
+    rkyc_kit.crash_at("pair", when)
+    job = await rkyc_kit.run_inline(Pipeline("paired", 1, chain(pair, count_up)), {"n": 0})
+    assert (job.status, job.result, len(calls)) == ("completed", {"n": 1}, ran)
+    hows = [one.how for one in job.attempts if one.step == "pair"]
+    assert hows == ["crashed", "completed"][2 - ran :]
+
+
+async def undo(ctx: Any, output: Any) -> None: ...
+
+
+async def test_the_failure_that_a_job_is_undone_for_is_an_attempt_that_may_crash(rkyc_kit: Kit) -> None:
+    undone = Pipeline("undone", 1, chain(count_up.with_policy(compensate=step(undo)), refuse))
+    rkyc_kit.crash_at("refuse")
+    job = await rkyc_kit.run_inline(undone, {"n": 0})
+    assert job.status == "failed"
+    assert [one.how for one in job.attempts if one.step == "refuse"] == ["crashed", "failed"]
 
 
 async def test_a_death_at_the_last_commit_leaves_a_job_that_ended(rkyc_kit: Kit) -> None:
