@@ -28,6 +28,7 @@ from rkyc.flow.context import REFUSE, StepLog
 from rkyc.flow.job import Item
 from rkyc.flow.outcome import Completed
 from rkyc.flow.step import Step
+from rkyc.flow.undo import PREFIX
 from rkyc.store.pool import Pool
 
 T = TypeVar("T")
@@ -215,7 +216,15 @@ class Context:
         notes.is_degraded = notes.is_degraded or partial
 
     def continue_as_new(self, input: Any) -> NoReturn:
-        """End this run and start the next one with this input."""
+        """End this run and start the next one with this input.
+
+        Raises:
+            DefinitionError: in a compensator, which must not end its job otherwise than it was to end.
+        """
+        if self._step.name.startswith(PREFIX):
+            raise DefinitionError(
+                f"{self._step.name} is a compensator: it can't continue its job as a new one"
+            )
         text, (job_id,) = encode_input(input), make_job_ids(1)
         notes = self.notes or Notes()
         done = Completed(

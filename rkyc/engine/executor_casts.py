@@ -22,7 +22,10 @@ def upcast(target: Pipeline, version: int, value: Any, outputs: dict[str, Any]) 
         )
     for fn in path:
         try:
-            value, outputs = fn(value, outputs)
+            cast = fn(value, outputs)
+            if not (isinstance(cast, tuple) and len(cast) == 2 and isinstance(cast[1], dict)):
+                raise TypeError(f"it returned {cast!r:.80}: expected (input, outputs by step)")
+            value, outputs = cast
         except Exception as error:
             raise ConflictError(
                 f"an up-caster from {target.name}@{version} to version {target.version} raised "

@@ -19,7 +19,7 @@ from rkyc.flow.pipeline import Pipeline
 from rkyc.flow.step import step
 from rkyc.store.pool import Pool
 from tests.support.crashes import entries, make_input, wait_entries
-from tests.support.engine import query, serve, tasks_left, wait_all_ended, wait_status
+from tests.support.engine import query, serve, tasks_left, wait_all_ended, wait_for, wait_status
 from tests.support.sagas import registry
 
 pytestmark = pytest.mark.anyio
@@ -241,3 +241,50 @@ async def test_a_compensator_has_what_it_needs_and_keeps_to_its_limits(dsn: str,
         await Client(pool=pool).enqueue_many("hiring", [{}] * 5)
         assert await wait_all_ended(pool, 5) == {"failed": 5}
     assert most == 1
+
+
+async def undo_anew(ctx: Any, output: Any) -> None:
+    ctx.continue_as_new({})
+
+
+@step(name="paid", compensate=undo_anew)
+async def pays(ctx: Any, input: Any) -> None: ...
+
+
+@step(name="breaks")
+async def breaks(ctx: Any, input: Any) -> None:
+    raise PermanentException("its own error")
+
+
+async def test_a_compensator_can_not_turn_a_failing_job_into_a_new_run(dsn: str, pool: Pool) -> None:
+    async with serve(dsn, Pipeline("reborn", version=1, steps=chain(pays, breaks))):
+        row = await wait_status(pool, await Client(pool=pool).enqueue("reborn", {}))
+    assert (row["status"], row["error_code"]) == ("failed", "DEFINITION_INVALID")
+    assert len(await query(pool, "SELECT FROM rkyc.job")) == 1
+    (letter,) = await query(pool, "SELECT reason FROM rkyc.dead_letter")
+    assert letter["reason"] == "compensation_failed"
+
+
+async def test_a_step_that_the_code_lost_ends_its_job_and_what_was_done_is_undone(
+    dsn: str, pool: Pool, tmp_path: Path
+) -> None:
+    stops = step(name="stops")(_wait_for_go)
+    renamed = step(name="renamed")(_wait_for_go)
+    kept = registry.latest("booking").place("flight").step
+    client = Client(pool=pool)
+    async with serve(dsn, Pipeline("moved", version=1, steps=chain(kept, stops))):
+        job_id = await client.enqueue("moved", make_input(tmp_path, 1))
+        await wait_for(lambda: _waits(pool), what="a job that waits in its second step")
+    async with serve(dsn, Pipeline("moved", version=1, steps=chain(kept, renamed))):
+        await client.signal(job_id, "go", {})
+        row = await wait_status(pool, job_id)
+    assert (row["status"], row["error_code"]) == ("failed", "DEFINITION_INVALID")
+    assert told(tmp_path, "acted", "undone") == [("acted", "flight"), ("undone", "undo:flight")]
+
+
+async def _wait_for_go(ctx: Any, input: Any) -> None:
+    await ctx.wait_signal("go")
+
+
+async def _waits(pool: Pool) -> bool:
+    return bool(await query(pool, "SELECT FROM rkyc.waiting WHERE kind = 'signal'"))

@@ -102,6 +102,19 @@ async def test_without_an_up_caster_it_waits_until_a_person_moves_it(
         await client.migrate(other, Registry([NEW]), version=9)
 
 
+@pytest.mark.parametrize("given", [None, "xy", ({}, None), ({}, {}, {})], ids=repr)
+async def test_an_up_caster_that_returns_another_shape_changes_nothing(
+    given: Any, dsn: str, pool: Pool, tmp_path: Path
+) -> None:
+    odd = Pipeline("painted", 2, NEW.steps, upcast={(1, 2): lambda value, outputs: given})
+    async with serve(dsn, OLD, grace_s=0.1):
+        job_id = await begun(pool, tmp_path)
+    async with serve(dsn, odd):
+        await blocked(pool, job_id)
+        with pytest.raises(ConflictError, match="expected \\(input, outputs by step\\)"):
+            await Client(pool=pool).migrate(job_id, Registry([odd]))
+
+
 async def test_an_up_caster_that_raises_changes_nothing_and_the_others_are_moved(
     dsn: str, pool: Pool, tmp_path: Path
 ) -> None:
