@@ -184,6 +184,32 @@ async def test_a_compensator_runs_past_the_deadline_that_ended_its_job(dsn: str,
     assert undone == [{"room": 7}]
 
 
+async def test_a_job_ends_with_its_own_error_however_long_the_names_of_its_calls_are(
+    dsn: str, pool: Pool
+) -> None:
+    async def answer() -> dict[str, Any]:
+        return {}
+
+    async def undo(ctx: Any, output: Any) -> None:
+        await ctx.call("u" * 200, answer)
+        await ctx.call("u" * 200, answer)
+
+    @step(compensate=undo)
+    async def reserve(ctx: Any) -> dict[str, Any]:
+        await ctx.call("n" * 200, answer)
+        await ctx.call("n" * 200, answer)
+        return {"room": 7}
+
+    @step
+    async def refuse(ctx: Any) -> None:
+        raise PermanentException("no")
+
+    async with serve(dsn, Pipeline("talk", 1, chain(reserve, refuse))):
+        job_id: UUID = await Client(pool=pool).enqueue("talk", {})
+        row = await wait_status(pool, job_id)
+    assert (row["status"], row["pipeline_step"], row["error_message"]) == ("failed", "refuse", "no")
+
+
 @pytest.mark.parametrize("kind", ["def", "model"])
 async def test_a_compensator_is_called_as_it_is_declared(dsn: str, pool: Pool, kind: str) -> None:
     undone: list[Any] = []

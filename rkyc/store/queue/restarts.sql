@@ -127,7 +127,7 @@ WITH gone AS (
     coalesce(step_started_at, started_at), finished_at, true, clock_timestamp() FROM gone WHERE state = 'completed'
 ), forgotten AS (
   -- What was paid stays on the bill; under another name no attempt remembers it.
-  UPDATE rkyc.journal u SET name = left(u.name, 200) || '~before:' || (SELECT g.seq FROM gone g)
+  UPDATE rkyc.journal u SET name = u.name || '~before:' || (SELECT g.seq FROM gone g)
   WHERE u.job_id = :job_id AND EXISTS (SELECT FROM gone) AND u.step <> ALL (:kept_steps::text[]) AND u.name !~ '~before:[0-9]+$'
 ), detached AS (
   -- Its steps start children of their own again; those that still run are nobody's any more.
@@ -199,7 +199,7 @@ WITH moved AS (
   SELECT job_id, seq, branch, step, next_step, attempt, fence, worker_id, output, degraded, warnings, metadata, started_at, finished_at,
     false, clock_timestamp() FROM moved
 ), forgotten AS (
-  UPDATE rkyc.journal u SET name = left(u.name, 200) || '~before:' || h.seq
+  UPDATE rkyc.journal u SET name = u.name || '~before:' || h.seq
   FROM rkyc.history h WHERE h.job_id = :job_id AND u.job_id = :job_id AND u.step <> ALL (:kept_steps::text[])
     AND u.name !~ '~before:[0-9]+$'
 ), counted AS (
