@@ -215,6 +215,11 @@ class Context:
         notes.warnings.append({"code": code, "message": message, "subject": subject})
         notes.is_degraded = notes.is_degraded or partial
 
+    def give_up(self, code: str, message: str) -> None:
+        """Warn that the step failed for good and the job goes on without it; so it is not undone later."""
+        self.warn(code, message, subject=self._step.name)
+        self._take_notes().warnings[-1]["failed"] = True
+
     def continue_as_new(self, input: Any) -> NoReturn:
         """End this run and start the next one with this input.
 

@@ -343,7 +343,7 @@ class Executor:
         if outcome is not None:
             return outcome
         # An optional step: the job goes on, degraded, and says so.
-        ctx.warn(code, message_of(error), subject=place.name)
+        ctx.give_up(code, message_of(error))
         pipeline = self._registry.get(claim.pipeline, claim.version)
         assert pipeline is not None
         return decide_skip(pipeline.graph, place, claim, complete(place, ctx, None, saves=False))

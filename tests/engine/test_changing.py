@@ -83,6 +83,27 @@ async def test_an_ended_job_runs_again_from_a_step_and_asks_anew(
     assert [one["step"] for one in steps] == ["first", "ask", "ask_again"]
 
 
+async def test_calls_whose_names_are_as_long_as_can_be_are_asked_anew(dsn: str, pool: Pool) -> None:
+    asked: list[str] = []
+
+    async def answer() -> dict[str, Any]:
+        asked.append("call")
+        return {}
+
+    @step
+    async def talk(ctx: Any) -> None:
+        await ctx.call("n" * 200, answer)
+        await ctx.call("n" * 200, answer)
+        await ctx.wait_signal("s" * 193, timeout_s=0.0, default=None)
+
+    client = Client(pool=pool)
+    async with serve(dsn, Pipeline("talk", 1, chain(talk))):
+        job_id = await run(pool, "talk", {})
+        await client.retry_from(job_id, "talk")
+        assert (await wait_status(pool, job_id))["status"] == "completed"
+    assert len(asked) == 4
+
+
 async def test_a_failed_branch_alone_can_be_run_again(dsn: str, pool: Pool, tmp_path: Path) -> None:
     client = Client(pool=pool)
     async with serve(dsn, FORKED):

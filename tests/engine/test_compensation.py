@@ -13,11 +13,12 @@ import pytest
 from rkyc.engine.client import Client
 from rkyc.errors import DefinitionError, PermanentException
 from rkyc.flow import payload
-from rkyc.flow.graph import chain
+from rkyc.flow.graph import chain, map_over
 from rkyc.flow.limits import Limit
 from rkyc.flow.pipeline import Pipeline
 from rkyc.flow.step import step
 from rkyc.store.pool import Pool
+from tests.engine.test_payloads import codec
 from tests.support.crashes import entries, make_input, wait_entries
 from tests.support.engine import query, serve, tasks_left, wait_all_ended, wait_for, wait_status
 from tests.support.sagas import registry
@@ -161,6 +162,74 @@ async def test_a_failure_before_anything_was_done_undoes_nothing(
     assert await query(pool, "SELECT FROM rkyc.checkpoint") == []
 
 
+@pytest.mark.parametrize("is_sealed", [False, True])
+async def test_an_optional_step_that_failed_is_not_undone(dsn: str, pool: Pool, is_sealed: bool) -> None:
+    undone: list[tuple[str, Any]] = []
+
+    async def undo(ctx: Any, output: dict[str, Any]) -> None:
+        undone.append((ctx.step, output))
+
+    async def undo_any(ctx: Any, output: Any) -> None:
+        undone.append((ctx.step, output))
+
+    @step(optional=True, compensate=undo)
+    async def fail(ctx: Any) -> dict[str, Any]:
+        raise PermanentException("not that important")
+
+    @step(compensate=undo_any)
+    async def warn(ctx: Any) -> None:
+        ctx.warn("ODD", "done all the same", subject=ctx.step)
+
+    @step(compensate=undo)
+    async def hire(ctx: Any) -> dict[str, Any]:
+        return {"room": 7}
+
+    @step
+    async def refuse(ctx: Any) -> None:
+        raise PermanentException("no")
+
+    aside = chain(
+        hire, fail.with_policy(optional=False).named("fail_aside"), hire.named("rest"), optional=True
+    )
+    sealer = codec(pool) if is_sealed else None
+    client = Client(pool=pool, codec=sealer)
+    async with serve(dsn, Pipeline("hiring", 1, chain(fail, warn, aside, refuse)), codec=sealer):
+        job_id = await client.enqueue("hiring", {})
+        for times in (1, 2):
+            if times > 1:
+                await client.retry(job_id)
+            row = await wait_status(pool, job_id)
+            assert (row["status"], row["pipeline_step"], row["error_message"]) == ("failed", "refuse", "no")
+            assert payload.decode(row["metadata"])["compensated"] == ["hire", "warn"]
+            assert undone == [("undo:hire", {"room": 7}), ("undo:warn", None)] * times
+
+
+async def test_an_item_that_failed_and_is_optional_is_not_undone(dsn: str, pool: Pool) -> None:
+    undone: list[Any] = []
+
+    async def undo(ctx: Any, output: dict[str, Any]) -> None:
+        undone.append(output)
+
+    @step
+    async def count(ctx: Any) -> list[int]:
+        return [1, 2, 3]
+
+    @step(optional=True, compensate=undo)
+    async def work(ctx: Any, input: int) -> dict[str, Any]:
+        if input == 2:
+            raise PermanentException("not that important")
+        return {"n": input}
+
+    @step
+    async def refuse(ctx: Any) -> None:
+        raise PermanentException("no")
+
+    async with serve(dsn, Pipeline("items", 1, chain(count, map_over(work), refuse))):
+        row = await wait_status(pool, await Client(pool=pool).enqueue("items", {}))
+    assert (row["pipeline_step"], row["error_message"]) == ("refuse", "no")
+    assert sorted(output["n"] for output in undone) == [1, 3]
+
+
 async def test_a_compensator_runs_past_the_deadline_that_ended_its_job(dsn: str, pool: Pool) -> None:
     undone: list[Any] = []
 
@@ -182,6 +251,32 @@ async def test_a_compensator_runs_past_the_deadline_that_ended_its_job(dsn: str,
         "error_code"
     ] == "STEP_TIMEOUT"
     assert undone == [{"room": 7}]
+
+
+async def test_a_job_ends_with_its_own_error_however_long_the_names_of_its_calls_are(
+    dsn: str, pool: Pool
+) -> None:
+    async def answer() -> dict[str, Any]:
+        return {}
+
+    async def undo(ctx: Any, output: Any) -> None:
+        await ctx.call("u" * 200, answer)
+        await ctx.call("u" * 200, answer)
+
+    @step(compensate=undo)
+    async def reserve(ctx: Any) -> dict[str, Any]:
+        await ctx.call("n" * 200, answer)
+        await ctx.call("n" * 200, answer)
+        return {"room": 7}
+
+    @step
+    async def refuse(ctx: Any) -> None:
+        raise PermanentException("no")
+
+    async with serve(dsn, Pipeline("talk", 1, chain(reserve, refuse))):
+        job_id: UUID = await Client(pool=pool).enqueue("talk", {})
+        row = await wait_status(pool, job_id)
+    assert (row["status"], row["pipeline_step"], row["error_message"]) == ("failed", "refuse", "no")
 
 
 @pytest.mark.parametrize("kind", ["def", "model"])

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from rkyc.engine.client import Client
-from rkyc.errors import DatabaseConnectionError, SoftTimeLimit
+from rkyc.errors import DatabaseConnectionError, PermanentException, RetryableException, SoftTimeLimit
+from rkyc.flow.graph import chain
 from rkyc.flow.pipeline import Pipeline, Registry
 from rkyc.flow.retry import RetryPolicy, Timeouts
 from rkyc.flow.step import step
@@ -193,6 +194,38 @@ async def test_details_that_could_not_be_written_are_written_in_the_next_round(
         await wait_for(is_written, what="the details")
         await Client(pool=pool).cancel(job_id)
     assert len(tried) >= 2
+
+
+@pytest.mark.parametrize("way", ["retry", "retry_from", "compensation"])
+async def test_only_a_run_that_still_counts_tells_how_far_it_came(dsn: str, pool: Pool, way: str) -> None:
+    said: list[Any] = []
+
+    async def undo(ctx: Any, output: Any) -> None: ...
+
+    @step(retry=TWICE, timeouts=Timeouts(heartbeat=30.0), compensate=undo if way == "compensation" else None)
+    async def read(ctx: Any) -> dict[str, Any]:
+        said.append(ctx.last_heartbeat)
+        await ctx.heartbeat({"page": len(said)})
+        if way != "compensation":
+            raise PermanentException("no")
+        if ctx.attempt == 1:
+            raise RetryableException("not yet")
+        return {}
+
+    @step
+    async def refuse(ctx: Any) -> None:
+        raise PermanentException("no")
+
+    client = Client(pool=pool)
+    async with serve(dsn, Pipeline("reading", 1, chain(read, refuse))):
+        job_id = await client.enqueue("reading", {})
+        assert (await wait_status(pool, job_id))["status"] == "failed"
+        await (client.retry_from(job_id, "read") if way == "retry_from" else client.retry(job_id))
+        assert (await wait_status(pool, job_id))["status"] == "failed"
+    runs = [None, {"page": 1}]
+    assert (
+        said == {"retry": runs, "retry_from": [None, None], "compensation": [*runs, None, {"page": 3}]}[way]
+    )
 
 
 @pytest.fixture

@@ -127,8 +127,11 @@ WITH gone AS (
     coalesce(step_started_at, started_at), finished_at, true, clock_timestamp() FROM gone WHERE state = 'completed'
 ), forgotten AS (
   -- What was paid stays on the bill; under another name no attempt remembers it.
-  UPDATE rkyc.journal u SET name = left(u.name, 200) || '~before:' || (SELECT g.seq FROM gone g)
+  UPDATE rkyc.journal u SET name = u.name || '~before:' || (SELECT g.seq FROM gone g)
   WHERE u.job_id = :job_id AND EXISTS (SELECT FROM gone) AND u.step <> ALL (:kept_steps::text[]) AND u.name !~ '~before:[0-9]+$'
+), silenced AS (
+  -- How far the step had come counts no more than what it asked.
+  DELETE FROM rkyc.heartbeat b WHERE b.job_id = :job_id AND EXISTS (SELECT FROM gone) AND b.step <> ALL (:kept_steps::text[])
 ), detached AS (
   -- Its steps start children of their own again; those that still run are nobody's any more.
   DELETE FROM rkyc.child c WHERE c.parent_id = :job_id AND EXISTS (SELECT FROM gone) AND c.step <> ALL (:kept_steps::text[])
@@ -199,9 +202,11 @@ WITH moved AS (
   SELECT job_id, seq, branch, step, next_step, attempt, fence, worker_id, output, degraded, warnings, metadata, started_at, finished_at,
     false, clock_timestamp() FROM moved
 ), forgotten AS (
-  UPDATE rkyc.journal u SET name = left(u.name, 200) || '~before:' || h.seq
+  UPDATE rkyc.journal u SET name = u.name || '~before:' || h.seq
   FROM rkyc.history h WHERE h.job_id = :job_id AND u.job_id = :job_id AND u.step <> ALL (:kept_steps::text[])
     AND u.name !~ '~before:[0-9]+$'
+), silenced AS (
+  DELETE FROM rkyc.heartbeat b WHERE b.job_id = :job_id AND b.step <> ALL (:kept_steps::text[])
 ), counted AS (
   INSERT INTO rkyc.branching (job_id, events) SELECT h.job_id, h.seq FROM rkyc.history h WHERE h.job_id = :job_id AND :is_forked::boolean
   ON CONFLICT (job_id) DO UPDATE SET events = greatest(rkyc.branching.events, excluded.events)

@@ -152,6 +152,22 @@ async def test_a_wait_says_for_what_and_what_ends_it(
     assert remedy.format(job=job.job_id) in remedy_text
 
 
+async def test_a_wait_for_a_rate_names_its_time_and_no_place(rkyc_kit: Kit) -> None:
+    wait = {
+        "kind": "limit",
+        "key": "rate/starts/slow",
+        "detail": "the rate of limit slow",
+        "due": LONG.timestamp(),
+    }
+    await rkyc_kit.enqueue(PIPELINE, {"how": "wait"} | wait)
+    (job,) = await rkyc_kit.drain(within_s=1)
+    async with rkyc_kit.client() as client:
+        reason, text, remedy = await why(client, job.job_id)
+    assert reason == "rate"
+    assert f"waits for the rate of limit slow until {LONG:%Y-%m-%dT%H:%M:%SZ} (in 3 d), since 2" in text
+    assert remedy == "nothing: it goes on at its time; a higher rate lets more begin"
+
+
 async def test_a_wait_with_a_limit_names_it(rkyc_kit: Kit) -> None:
     wait = {"how": "wait", "kind": "signal", "key": "approved", "due": LONG.timestamp()}
     await rkyc_kit.enqueue(PIPELINE, wait)
