@@ -36,7 +36,8 @@ class ChildProcesses:
 
     def __init__(self) -> None:
         self._idle: list[asyncio.subprocess.Process] = []
-        self._slots = asyncio.Semaphore(_RUNNING_MAX)
+        # Whoever calls `run_placed` has taken one.
+        self.places = asyncio.Semaphore(_RUNNING_MAX)
         self._is_closed = False
 
     async def run(self, fn: Callable[..., T], *args: Any) -> T:
@@ -46,13 +47,19 @@ class ChildProcesses:
             ChildProcessDiedError: the child ended without an answer.
             RkycError: what the function raised; any other error comes as `RuntimeError` with its text.
         """
-        request = pickle.dumps((fn, args))
-        async with self._slots:
-            answer, child = await self._ask(request)
+        await self.places.acquire()
+        return await self.run_placed(fn, *args)
+
+    async def run_placed(self, fn: Callable[..., T], *args: Any) -> T:
+        """Like `run`, in a place that was taken; gives it back."""
+        try:
+            answer, child = await self._ask(pickle.dumps((fn, args)))
             if self._is_closed or len(self._idle) >= _IDLE_MAX:
                 await _kill(child)
             else:
                 self._idle.append(child)
+        finally:
+            self.places.release()
         is_good, value = pickle.loads(answer)
         if not is_good:
             raise value
