@@ -266,8 +266,12 @@ class Batches:
         for item in items:
             item.answer.add_done_callback(stop_if_unwanted)
         await asyncio.wait([body])
+        now = self._clock.seconds()
         for item in items:
             item.answer.remove_done_callback(stop_if_unwanted)
+            if not item.answer.done():
+                # It may have to wait now, for other halves or what they save: that is not its attempt's.
+                item.execution.deadline = deadline_of(place, item.execution.claim, now, is_waiting=True)
         if body.cancelled():
             return None, RuntimeError("a CancelledError that nobody had sent came out of the step")
         error = body.exception()

@@ -15,7 +15,7 @@ from rkyc.flow import payload
 from rkyc.flow.batch import Batch
 from rkyc.flow.graph import chain, chord
 from rkyc.flow.pipeline import Pipeline
-from rkyc.flow.retry import RetryPolicy
+from rkyc.flow.retry import RetryPolicy, Timeouts
 from rkyc.flow.step import Step, step
 from rkyc.store.pool import Pool
 from tests.engine.test_waits import wait_reason
@@ -135,6 +135,29 @@ async def test_a_call_that_may_work_later_is_retried_by_each_task(dsn: str, pool
         assert await wait_all_ended(pool, 5) == {"completed": 5}
     rows = await query(pool, "SELECT count(*) AS n FROM rkyc.event WHERE type = 'step.retrying'")
     assert rows[0]["n"] == 5
+
+
+async def test_the_limit_of_an_attempt_does_not_count_what_other_halves_take(dsn: str, pool: Pool) -> None:
+    calls: list[list[int]] = []
+
+    @step(
+        batch=Batch(size=4, within_s=1.0),
+        retry=RetryPolicy(max_attempts=1),
+        timeouts=Timeouts(start_to_close=1.0),
+    )
+    async def work(ctx: Any, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        calls.append([one["n"] for one in inputs])
+        await asyncio.sleep(0.4)
+        if 0 in calls[-1]:
+            raise ValueError("a row that nobody can take")
+        return inputs
+
+    pipeline = Pipeline("saving", 1, work)
+    jobs = await submit(pool, pipeline, {}, {}, {}, {})
+    async with serve(dsn, pipeline):
+        rows = [await wait_status(pool, job_id) for job_id in jobs]
+    assert [row["status"] for row in rows] == ["failed", "completed", "completed", "completed"]
+    assert calls == [[0, 1, 2, 3], [0, 1], [0], [1], [2, 3]]
 
 
 async def test_a_task_that_waits_leaves_its_batch_and_comes_back_and_pays_nothing_twice(
