@@ -7,6 +7,7 @@ child process there are only the values that name the attempt; the child is kill
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import importlib
 import inspect
 import queue
@@ -49,19 +50,21 @@ class ThreadContext:
     def call(self, name: str, fn: Callable[[], T], *, returns: type[T] | None = None) -> T:
         """Do `fn`, a plain function, in this thread, once; remember its answer over retries and crashes."""
         self._check()
-        inbox: queue.SimpleQueue[asyncio.Future[T] | None] = queue.SimpleQueue()
+        inbox: queue.SimpleQueue[tuple[asyncio.Future[T], contextvars.Context] | None] = queue.SimpleQueue()
 
         async def ask_thread() -> T:
             wanted: asyncio.Future[T] = self._loop.create_future()
-            inbox.put(wanted)
+            # A call within `fn` must know that it is within.
+            inbox.put((wanted, contextvars.copy_context()))
             return await wanted
 
         remembered = asyncio.run_coroutine_threadsafe(
             self._ctx.call(name, ask_thread, returns=returns), self._loop
         )
         remembered.add_done_callback(lambda _: inbox.put(None))
-        while (wanted := inbox.get()) is not None:
-            self._answer(name, fn, wanted)
+        while (one := inbox.get()) is not None:
+            wanted, context = one
+            self._answer(name, partial(context.run, fn), wanted)
         return remembered.result()
 
     def _answer(self, name: str, fn: Callable[[], T], wanted: asyncio.Future[T]) -> None:
