@@ -21,7 +21,7 @@ from rkyc.engine.admission import CALLER
 from rkyc.engine.budgets import check_budget
 from rkyc.engine.flusher import Flusher
 from rkyc.engine.suspend import Suspend
-from rkyc.errors import LeaseLostError
+from rkyc.errors import DefinitionError, LeaseLostError
 from rkyc.flow import payload
 from rkyc.flow.job import Claim
 from rkyc.store.pool import Pool
@@ -124,7 +124,13 @@ class StepJournal:
             raise LeaseLostError(f"job {self._claim.uuid}: the lease was lost while {key} was under way")
 
     def take_key(self, name: str) -> str:
-        """Return a key that no other call of this attempt has; the same one in every attempt."""
+        """Return a key that no other call of this attempt has; the same one in every attempt.
+
+        Raises:
+            DefinitionError: a name that Postgres can't hold.
+        """
+        if not payload.is_storable(name):
+            raise DefinitionError(f"name {name[:50]!r} can't be remembered: expected valid text, and no NUL")
         if len(name) > NAME_CHARS_MAX:
             name = f"{name[: NAME_CHARS_MAX - 33]}~{hashlib.sha256(name.encode()).hexdigest()[:32]}"
         number = self._uses.get(name, 0) + 1
