@@ -9,7 +9,7 @@ A batch step's `save(conn, outputs)` runs once, in the transaction that commits 
 
 A list of answers may hold errors: they fail, or retry, their own tasks. An error of the whole call that another
 try may not bring is every task's; any other is some task's own: the call is repeated in halves until the culprit
-stands alone.
+stands alone. So is a call in which a task has to wait: what it was given is in the task's journal.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rkyc.engine.attempt import complete, deadline_of
 from rkyc.engine.commit import Committer, Settled
 from rkyc.engine.context import Context, Surroundings
 from rkyc.engine.execution import Execution
-from rkyc.engine.suspend import Suspend
+from rkyc.engine.suspend import Suspend, find_suspend
 from rkyc.errors import OutputInvalidError, RkycError
 from rkyc.flow.context import StepLog
 from rkyc.flow.decide import decide_success
@@ -187,6 +187,8 @@ class Batches:
             error = _find_mismatch(place, answers, len(waiting))
         elif len(waiting) > 1 and not (isinstance(error, RkycError) and error.retryable):
             middle = len(waiting) // 2
+            for item in waiting:
+                item.ctx.begin_again()
             await self._answer(pipeline, place, waiting[:middle])
             await self._answer(pipeline, place, waiting[middle:])
             return
@@ -264,8 +266,12 @@ class Batches:
         for item in items:
             item.answer.add_done_callback(stop_if_unwanted)
         await asyncio.wait([body])
+        now = self._clock.seconds()
         for item in items:
             item.answer.remove_done_callback(stop_if_unwanted)
+            if not item.answer.done():
+                # It may have to wait now, for other halves or what they save: that is not its attempt's.
+                item.execution.deadline = deadline_of(place, item.execution.claim, now, is_waiting=True)
         if body.cancelled():
             return None, RuntimeError("a CancelledError that nobody had sent came out of the step")
         error = body.exception()
@@ -295,7 +301,9 @@ def _fail(item: _Item, error: BaseException) -> None:
 
 
 def _as_error(error: BaseException) -> BaseException:
-    """Return an error that may stand for the end of a body."""
+    """Return what may stand for the end of a body: an error, or a wait."""
+    if (suspend := find_suspend(error)) is not None:
+        return suspend
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error
     return RuntimeError(f"{type(error).__name__}: {error}")

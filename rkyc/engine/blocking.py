@@ -7,6 +7,7 @@ child process there are only the values that name the attempt; the child is kill
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import importlib
 import inspect
 import queue
@@ -49,19 +50,21 @@ class ThreadContext:
     def call(self, name: str, fn: Callable[[], T], *, returns: type[T] | None = None) -> T:
         """Do `fn`, a plain function, in this thread, once; remember its answer over retries and crashes."""
         self._check()
-        inbox: queue.SimpleQueue[asyncio.Future[T] | None] = queue.SimpleQueue()
+        inbox: queue.SimpleQueue[tuple[asyncio.Future[T], contextvars.Context] | None] = queue.SimpleQueue()
 
         async def ask_thread() -> T:
             wanted: asyncio.Future[T] = self._loop.create_future()
-            inbox.put(wanted)
+            # A call within `fn` must know that it is within.
+            inbox.put((wanted, contextvars.copy_context()))
             return await wanted
 
         remembered = asyncio.run_coroutine_threadsafe(
             self._ctx.call(name, ask_thread, returns=returns), self._loop
         )
         remembered.add_done_callback(lambda _: inbox.put(None))
-        while (wanted := inbox.get()) is not None:
-            self._answer(name, fn, wanted)
+        while (one := inbox.get()) is not None:
+            wanted, context = one
+            self._answer(name, partial(context.run, fn), wanted)
         return remembered.result()
 
     def _answer(self, name: str, fn: Callable[[], T], wanted: asyncio.Future[T]) -> None:
@@ -138,15 +141,8 @@ class BlockingCall:
 
 
 async def run_in_thread(call: BlockingCall, threads: Threads) -> Any:
-    """Run it in a thread; the wait for a free one does not count against the attempt's limit."""
-    start_to_close = call.timeouts.start_to_close
-    if threads.is_full and start_to_close is not None:
-        call.execution.deadline = outer = _outer_deadline(call)
-        await threads.acquire()
-        inner = time.monotonic() + start_to_close
-        call.execution.deadline = inner if outer is None else min(inner, outer)
-    else:
-        await threads.acquire()
+    """Run it in a thread."""
+    await _take_place(call, threads.places)
     ctx = ThreadContext(call.ctx, asyncio.get_running_loop())
     subject = f"step {call.ctx.step} of job {call.ctx.job_id}"
     return await threads.run(partial(call.fn, ctx, **call.arguments), subject=subject, leave=ctx.leave)
@@ -156,7 +152,28 @@ async def run_in_child(call: BlockingCall, children: ChildProcesses) -> Any:
     """Run it in a child process, which is killed when the attempt is stopped."""
     fn, ctx = call.fn, call.ctx
     of_child = ChildContext(ctx.job_id, ctx.step, ctx.attempt, ctx.now)
-    return await children.run(call_step, fn.__module__, fn.__qualname__, of_child, dict(call.arguments))
+    await _take_place(call, children.places)
+    return await children.run_placed(
+        call_step, fn.__module__, fn.__qualname__, of_child, dict(call.arguments)
+    )
+
+
+async def _take_place(call: BlockingCall, places: asyncio.Semaphore) -> None:
+    """Take a thread's or a child's place; the wait for it counts against no limit of the attempt itself."""
+    if not places.locked():
+        await places.acquire()
+        return
+    execution, start_to_close = call.execution, call.timeouts.start_to_close
+    execution.deadline = outer = _outer_deadline(call)
+    # Nobody looks for signs of life in what has not begun.
+    pulse, execution.pulse = execution.pulse, None
+    await places.acquire()
+    if pulse is not None:
+        pulse.begin()
+        execution.pulse = pulse
+    if start_to_close is not None:
+        inner = time.monotonic() + start_to_close
+        execution.deadline = inner if outer is None else min(inner, outer)
 
 
 def _outer_deadline(call: BlockingCall) -> float | None:

@@ -36,7 +36,8 @@ class ChildProcesses:
 
     def __init__(self) -> None:
         self._idle: list[asyncio.subprocess.Process] = []
-        self._slots = asyncio.Semaphore(_RUNNING_MAX)
+        # Whoever calls `run_placed` has taken one.
+        self.places = asyncio.Semaphore(_RUNNING_MAX)
         self._is_closed = False
 
     async def run(self, fn: Callable[..., T], *args: Any) -> T:
@@ -47,15 +48,21 @@ class ChildProcesses:
             OutOfMemoryError: the child's memory ran out.
             RkycError: what the function raised; any other error comes as `RuntimeError` with its text.
         """
-        request = pickle.dumps((fn, args))
-        async with self._slots:
-            answer, child = await self._ask(request)
+        await self.places.acquire()
+        return await self.run_placed(fn, *args)
+
+    async def run_placed(self, fn: Callable[..., T], *args: Any) -> T:
+        """Like `run`, in a place that was taken; gives it back."""
+        try:
+            answer, child = await self._ask(pickle.dumps((fn, args)))
             is_good, value = pickle.loads(answer)
             # One that ran out of memory would keep what it has taken.
             if self._is_closed or len(self._idle) >= _IDLE_MAX or isinstance(value, OutOfMemoryError):
                 await _kill(child)
             else:
                 self._idle.append(child)
+        finally:
+            self.places.release()
         if not is_good:
             raise value
         result: T = value

@@ -74,6 +74,7 @@ class Context:
     __slots__ = (
         "_children",
         "_execution",
+        "_is_first",
         "_journal",
         "_step",
         "_surroundings",
@@ -94,6 +95,8 @@ class Context:
         self.notes: Notes | None = None
         self.stream: TokenStream | None = None
         self._execution = execution
+        # A first attempt has nothing to remember.
+        self._is_first = claim.is_fresh
         self._step = step
         self._surroundings = surroundings
         self._journal: StepJournal | None = None
@@ -262,6 +265,11 @@ class Context:
         """Merge values into the job's metadata; written with the step's outcome."""
         self._take_notes().metadata.update(values)
 
+    def begin_again(self) -> None:
+        """The body is called once more in this attempt: what was answered is remembered, what was noted is not."""
+        self._is_first = False
+        self.notes = self._journal = self._waits = self._children = None
+
     def _take_journal(self) -> StepJournal:
         if self._journal is None:
             claim = self._execution.claim
@@ -270,7 +278,7 @@ class Context:
                 flusher=self._surroundings.flusher,
                 claim=claim,
                 step=self._step.name,
-                is_first=claim.is_fresh,
+                is_first=self._is_first,
             )
         return self._journal
 

@@ -30,22 +30,14 @@ class Threads:
     """At most `size` calls at once, those that were left behind included."""
 
     def __init__(self, size: int) -> None:
-        self._slots = asyncio.Semaphore(size)
+        # Whoever calls `run` has taken one; it is given back when the thread has ended.
+        self.places = asyncio.Semaphore(size)
         self._loop = asyncio.get_running_loop()
         self._idle: list[_Thread] = []
         self._started = 0
 
-    @property
-    def is_full(self) -> bool:
-        """True when the next call has to wait for another one's end."""
-        return self._slots.locked()
-
-    async def acquire(self) -> None:
-        """Wait for a place; `run` gives it back when its thread has ended."""
-        await self._slots.acquire()
-
     async def run(self, call: Callable[[], T], *, subject: str, leave: Callable[[], None]) -> T:
-        """Call in a thread, in a place that was acquired, and return the result.
+        """Call in a thread, in a place that was taken, and return the result.
 
         Cancelled, it ends at once: `leave` is called, and the thread goes on by itself.
         """
@@ -70,7 +62,7 @@ class Threads:
         return _Thread(self._loop, f"rkyc step {self._started}", self._note_end)
 
     def _note_end(self, thread: _Thread, answer: asyncio.Future[_Answer], said: _Answer) -> None:
-        self._slots.release()
+        self.places.release()
         if not answer.done():
             answer.set_result(said)
         if len(self._idle) < _IDLE_MAX:

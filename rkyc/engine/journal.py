@@ -7,9 +7,11 @@ where other tasks run a millisecond of linger. bench/call_window.py measures it.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
+from contextvars import ContextVar
 from typing import Any, NamedTuple, TypeVar
 
 import orjson
@@ -18,7 +20,8 @@ import pydantic
 from rkyc.engine.admission import CALLER
 from rkyc.engine.budgets import check_budget
 from rkyc.engine.flusher import Flusher
-from rkyc.errors import LeaseLostError
+from rkyc.engine.suspend import Suspend
+from rkyc.errors import DefinitionError, LeaseLostError
 from rkyc.flow import payload
 from rkyc.flow.job import Claim
 from rkyc.store.pool import Pool
@@ -27,6 +30,8 @@ from rkyc.store.queue.journal import Answer
 
 T = TypeVar("T")
 NAME_CHARS_MAX = 200
+# The calls that the running code is part of.
+_WITHIN: ContextVar[frozenset[object]] = ContextVar("rkyc_within", default=frozenset())
 
 
 class Remembered(NamedTuple):
@@ -47,6 +52,9 @@ class StepJournal:
         self._known: dict[str, str | None] | None = {} if is_first else None
         self._uses: dict[str, int] = {}
         self._keys: set[str] = set()
+        self._under_way: set[object] = set()
+        # Nothing is under way any more; for those who wait for that.
+        self._idle = asyncio.Event()
 
     async def call(self, name: str, fn: Callable[[], Awaitable[T]], returns: type[T] | None) -> T:
         """Return the remembered answer, or do the call and remember it."""
@@ -55,15 +63,47 @@ class StepJournal:
             remembered: T = rebuild(payload.decode(known.text), returns)
             return remembered
         if self._claim.traits_json is not None:
-            await check_budget(self._pool, self._claim)
-        started = time.monotonic()
-        caller = CALLER.set(self._claim)
+            await self._check_budget()
+        started, this = time.monotonic(), object()
+        caller, within = CALLER.set(self._claim), _WITHIN.set(_WITHIN.get() | {this})
+        self._under_way.add(this)
         try:
             value = await fn()
+            await self.remember(key, payload.encode(value), int((time.monotonic() - started) * 1000))
+        except Suspend:
+            await self._wait_for_others()
+            raise
         finally:
+            self._leave({this})
+            _WITHIN.reset(within)
             CALLER.reset(caller)
-        await self.remember(key, payload.encode(value), int((time.monotonic() - started) * 1000))
         return value
+
+    async def _check_budget(self) -> None:
+        """Like `check_budget`; a pause comes when the calls beside are remembered: it may cancel what it leaves."""
+        while True:
+            try:
+                return await check_budget(self._pool, self._claim)
+            except Suspend:
+                if not await self._wait_for_others():
+                    raise
+
+    async def _wait_for_others(self) -> bool:
+        """Wait until no call is under way but those that this one is within; return whether there were any."""
+        enclosing = self._under_way & _WITHIN.get()
+        # They wait with it: two that did so for each other would wait for ever.
+        self._leave(enclosing)
+        if not self._under_way:
+            return False
+        self._idle.clear()
+        await self._idle.wait()
+        self._under_way |= enclosing
+        return True
+
+    def _leave(self, calls: Set[object]) -> None:
+        self._under_way -= calls
+        if not self._under_way:
+            self._idle.set()
 
     async def recall(self, key: str) -> Remembered | None:
         """Return what is remembered under a key of `take_key`; read once an attempt."""
@@ -84,7 +124,13 @@ class StepJournal:
             raise LeaseLostError(f"job {self._claim.uuid}: the lease was lost while {key} was under way")
 
     def take_key(self, name: str) -> str:
-        """Return a key that no other call of this attempt has; the same one in every attempt."""
+        """Return a key that no other call of this attempt has; the same one in every attempt.
+
+        Raises:
+            DefinitionError: a name that Postgres can't hold.
+        """
+        if not payload.is_storable(name):
+            raise DefinitionError(f"name {name[:50]!r} can't be remembered: expected valid text, and no NUL")
         if len(name) > NAME_CHARS_MAX:
             name = f"{name[: NAME_CHARS_MAX - 33]}~{hashlib.sha256(name.encode()).hexdigest()[:32]}"
         number = self._uses.get(name, 0) + 1

@@ -39,16 +39,20 @@ class Pulse:
     __slots__ = ("_beat_at", "_soft_at", "_timeouts", "_token_at", "details", "is_told", "is_written", "last")
 
     def __init__(self, timeouts: Timeouts) -> None:
-        now = time.monotonic()
         self._timeouts = timeouts
-        self._soft_at = now + timeouts.soft if timeouts.soft is not None else None
-        self._beat_at = self._token_at = now
+        self.begin()
         # What this attempt said last, and what an earlier one did; JSON text.
         self.details: str | None = None
         self.last: str | None = None
         self.is_written = True
         # It was told of its soft limit.
         self.is_told = False
+
+    def begin(self) -> None:
+        """Start the clocks: at once, and once more when a wait for a thread or a child is over."""
+        now = time.monotonic()
+        self._soft_at = now + self._timeouts.soft if self._timeouts.soft is not None else None
+        self._beat_at = self._token_at = now
 
     def note_beat(self, details: Any) -> None:
         """Take in a heartbeat; details replace those before.

@@ -15,9 +15,10 @@ from rkyc.flow import payload
 from rkyc.flow.batch import Batch
 from rkyc.flow.graph import chain, chord
 from rkyc.flow.pipeline import Pipeline
-from rkyc.flow.retry import RetryPolicy
+from rkyc.flow.retry import RetryPolicy, Timeouts
 from rkyc.flow.step import Step, step
 from rkyc.store.pool import Pool
+from tests.engine.test_waits import wait_reason
 from tests.support.engine import announce, query, serve, wait_all_ended, wait_for, wait_status
 
 pytestmark = pytest.mark.anyio
@@ -134,6 +135,79 @@ async def test_a_call_that_may_work_later_is_retried_by_each_task(dsn: str, pool
         assert await wait_all_ended(pool, 5) == {"completed": 5}
     rows = await query(pool, "SELECT count(*) AS n FROM rkyc.event WHERE type = 'step.retrying'")
     assert rows[0]["n"] == 5
+
+
+async def test_the_limit_of_an_attempt_does_not_count_what_other_halves_take(dsn: str, pool: Pool) -> None:
+    calls: list[list[int]] = []
+
+    @step(
+        batch=Batch(size=4, within_s=1.0),
+        retry=RetryPolicy(max_attempts=1),
+        timeouts=Timeouts(start_to_close=1.0),
+    )
+    async def work(ctx: Any, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        calls.append([one["n"] for one in inputs])
+        await asyncio.sleep(0.4)
+        if 0 in calls[-1]:
+            raise ValueError("a row that nobody can take")
+        return inputs
+
+    pipeline = Pipeline("saving", 1, work)
+    jobs = await submit(pool, pipeline, {}, {}, {}, {})
+    async with serve(dsn, pipeline):
+        rows = [await wait_status(pool, job_id) for job_id in jobs]
+    assert [row["status"] for row in rows] == ["failed", "completed", "completed", "completed"]
+    assert calls == [[0, 1, 2, 3], [0, 1], [0], [1], [2, 3]]
+
+
+async def test_a_task_that_waits_leaves_its_batch_and_comes_back_and_pays_nothing_twice(
+    dsn: str, pool: Pool
+) -> None:
+    paid: list[str] = []
+
+    @step(batch=Batch(size=2, within_s=0.5), retry=RetryPolicy(max_attempts=1))
+    async def spend(ctx: Any, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        for item, told in zip(ctx.items, inputs, strict=True):
+            for call in ("first", "second"):
+
+                async def ask(name: str = f"{told['n']} {call}") -> dict[str, Any]:
+                    paid.append(name)
+                    return {"usage": {"cost_usd": 0.01}}
+
+                await item.call(call, ask)
+        return inputs
+
+    pipeline = Pipeline("saving", 1, spend)
+    await announce(pool, pipeline)
+    client = Client(pool=pool)
+    poor = await client.enqueue("saving", {"n": 0}, budget_usd=0.01)
+    rich = await client.enqueue("saving", {"n": 1})
+    async with serve(dsn, pipeline) as worker:
+        assert (await wait_status(pool, rich))["status"] == "completed"
+        row = await wait_reason(pool, poor, "budget")
+        assert "0.0100 of 0.0100 USD" in row["wait_detail"]
+
+        async def is_idle() -> bool:
+            return worker.busy == 0
+
+        await wait_for(is_idle)
+        await client.add_budget(poor, 1.0)
+        assert (await wait_status(pool, poor))["status"] == "completed"
+        await wait_for(is_idle)
+    assert sorted(paid) == ["0 first", "0 second", "1 first", "1 second"]
+
+
+async def test_tasks_of_a_batch_may_sleep(dsn: str, pool: Pool) -> None:
+    @step(batch=Batch(size=2, within_s=0.5), retry=RetryPolicy(max_attempts=1))
+    async def rest(ctx: Any, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        for item in ctx.items:
+            await item.sleep(0.3)
+        return inputs
+
+    pipeline = Pipeline("saving", 1, rest)
+    await submit(pool, pipeline, {}, {})
+    async with serve(dsn, pipeline):
+        assert await wait_all_ended(pool, 2) == {"completed": 2}
 
 
 async def test_too_few_answers_are_an_error_of_every_task(dsn: str, pool: Pool) -> None:

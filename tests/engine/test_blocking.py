@@ -21,6 +21,7 @@ from rkyc.flow.step import step
 from rkyc.store.pool import Pool
 from rkyc.store.server_process import is_running
 from rkyc.testing.kit import Kit
+from tests.support import child_work
 from tests.support.engine import query, serve, wait_for, wait_status
 
 pytestmark = pytest.mark.anyio
@@ -183,14 +184,33 @@ async def test_a_thread_that_is_too_late_is_left_behind_and_refused(
     assert f"step linger of job {job_id}" in line
 
 
-async def test_the_wait_for_a_free_thread_is_not_the_attempts(dsn: str, pool: Pool) -> None:
-    @step(retry=ONCE, timeouts=Timeouts(start_to_close=0.5))
+@pytest.mark.parametrize(
+    "limits",
+    [{"start_to_close": 0.8}, {"soft": 0.8, "start_to_close": 9.0}, {"heartbeat": 0.8}, {"idle": 0.8}],
+)
+async def test_the_wait_for_a_free_thread_is_not_the_attempts(
+    dsn: str, pool: Pool, limits: dict[str, float]
+) -> None:
+    @step(retry=ONCE, timeouts=Timeouts(**limits))
     def work(ctx: Any, input: dict[str, Any]) -> dict[str, Any]:
-        time.sleep(0.3)
+        time.sleep(0.5)
         return {}
 
     async with serve(dsn, Pipeline("queueing", 1, work), threads=1):
         await Client(pool=pool).enqueue_many("queueing", [{}] * 4)
+        await wait_for(lambda: _ended(pool, 4))
+    rows = await query(pool, "SELECT state FROM rkyc.history")
+    assert {row["state"] for row in rows} == {"completed"}
+
+
+@pytest.mark.parametrize("limits", [{"start_to_close": 2.5}, {"soft": 2.5, "start_to_close": 9.0}])
+async def test_the_wait_for_a_free_child_process_is_not_the_attempts(
+    dsn: str, pool: Pool, monkeypatch: pytest.MonkeyPatch, limits: dict[str, float]
+) -> None:
+    monkeypatch.setattr("rkyc.engine.children._RUNNING_MAX", 1)
+    work = child_work.rest.with_policy(retry=ONCE, timeouts=Timeouts(**limits))
+    async with serve(dsn, Pipeline("queueing", 1, work)):
+        await Client(pool=pool).enqueue_many("queueing", [{"seconds": 1.0}] * 4)
         await wait_for(lambda: _ended(pool, 4))
     rows = await query(pool, "SELECT state FROM rkyc.history")
     assert {row["state"] for row in rows} == {"completed"}

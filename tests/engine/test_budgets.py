@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from rkyc.engine.wakes import hold_task
 from rkyc.errors import ConflictError, InvalidInputError
 from rkyc.flow.outcome import Wait
 from rkyc.flow.pipeline import Pipeline
-from rkyc.flow.step import step
+from rkyc.flow.step import Step, step
 from rkyc.store.pool import Pool
 from rkyc.store.queue import budgets
 from tests.support.engine import announce, query, serve, tasks_left, wait_for, wait_status
@@ -59,6 +61,74 @@ async def test_a_job_pauses_at_its_budget_and_goes_on_with_more_and_pays_nothing
         await client.add_budget(job_id, 1)
         assert (await wait_status(pool, job_id))["status"] == "completed"
     assert asked.count(str(job_id)) == 4
+
+
+async def test_a_pause_lets_calls_beside_it_end_and_be_remembered(dsn: str, pool: Pool) -> None:
+    paid: list[str] = []
+
+    async def ask(name: str, seconds: float) -> dict[str, Any]:
+        paid.append(name)
+        await asyncio.sleep(seconds)
+        return {"usage": {"cost_usd": 0.02}}
+
+    @step
+    async def spend_in_lines(ctx: Any, job: dict[str, Any]) -> dict[str, Any]:
+        async def line(*calls: tuple[str, float]) -> None:
+            for name, seconds in calls:
+                await ctx.call(name, functools.partial(ask, name, seconds))
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(line(("slow", 1.0)))
+            tasks.create_task(line(("a", 0.05), ("b", 0.05)))
+        return {}
+
+    async with serve(dsn, Pipeline("lines", 1, spend_in_lines)):
+        client = Client(pool=pool)
+        job_id = await client.enqueue("lines", {}, budget_usd=0.01)
+        # What the slow one cost is counted.
+        await wait_paused(pool, job_id, "0.0400 of 0.0100 USD")
+        await client.add_budget(job_id, 1.0)
+        assert (await wait_status(pool, job_id))["status"] == "completed"
+    assert sorted(paid) == ["a", "b", "slow"]
+
+
+@step
+async def spend_within(ctx: Any, job: dict[str, Any]) -> dict[str, Any]:
+    """Make two calls within a call, twice at the same time."""
+
+    async def ask() -> dict[str, Any]:
+        return {"usage": {"cost_usd": 0.02}}
+
+    async def outer(name: str) -> None:
+        for number in range(2):
+            await ctx.call(f"{name} {number}", ask)
+
+    async with asyncio.TaskGroup() as tasks:
+        for name in ("left", "right"):
+            tasks.create_task(ctx.call(name, functools.partial(outer, name)))
+    return {}
+
+
+@step
+def spend_within_in_a_thread(ctx: Any, job: dict[str, Any]) -> dict[str, Any]:
+    """Make two calls within a call."""
+
+    def outer() -> None:
+        for number in range(2):
+            ctx.call(f"inner {number}", lambda: {"usage": {"cost_usd": 0.02}})
+
+    ctx.call("outer", outer)
+    return {}
+
+
+@pytest.mark.parametrize("spend", [spend_within, spend_within_in_a_thread])
+async def test_a_pause_within_a_call_does_not_wait_for_that_call(dsn: str, pool: Pool, spend: Step) -> None:
+    async with serve(dsn, Pipeline("within", 1, spend)):
+        client = Client(pool=pool)
+        job_id = await client.enqueue("within", {}, budget_usd=0.01)
+        await wait_paused(pool, job_id, "of 0.0100 USD")
+        await client.add_budget(job_id, 1.0)
+        assert (await wait_status(pool, job_id))["status"] == "completed"
 
 
 async def test_a_job_without_a_budget_spends_what_it_needs(dsn: str, pool: Pool) -> None:

@@ -183,3 +183,29 @@ async def test_an_odd_usage_in_an_answer_is_no_reason_to_fail(
     async with serve(dsn, Pipeline("odd", 1, odd)):
         row = await wait_status(pool, await Client(pool=pool).enqueue("odd", make_input(tmp_path, 1)))
     assert row["status"] == "completed"
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800b", "\ud800" * 250], ids=["NUL", "half a pair", "long"])
+@pytest.mark.parametrize("kind", ["call", "wait_signal", "wait_event", "sleep", "spawn"])
+async def test_a_name_that_can_not_be_stored_is_refused_before_anything_is_done(
+    dsn: str, pool: Pool, kind: str, name: str
+) -> None:
+    paid: list[str] = []
+
+    async def pay() -> None:
+        paid.append(name)
+
+    @step(retry=RetryPolicy(max_attempts=1))
+    async def use_name(ctx: Any, job: dict[str, Any]) -> None:
+        if kind == "call":
+            await ctx.call(name, pay)
+        elif kind == "sleep":
+            await ctx.sleep(0.0, name=name)
+        elif kind == "spawn":
+            await ctx.spawn("naming", {}, key=name)
+        else:
+            await getattr(ctx, kind)(name, timeout_s=0.0)
+
+    async with serve(dsn, Pipeline("naming", 1, use_name)):
+        row = await wait_status(pool, await Client(pool=pool).enqueue("naming", {}))
+    assert (row["status"], row["error_code"], paid) == ("failed", "DEFINITION_INVALID", [])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rkyc.errors import UnsupportedTypeError
+from rkyc.flow.step import step
 
 
 def add(left: int, right: int) -> int:
@@ -52,3 +53,9 @@ def repeat(text: str, times: int) -> str:
 
 def unpicklable() -> Any:
     return lambda: None
+
+
+@step(run_in="process")
+def rest(ctx: Any, input: dict[str, Any]) -> dict[str, Any]:
+    time.sleep(input["seconds"])
+    return {}
