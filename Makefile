@@ -8,8 +8,8 @@ SHELL := /bin/sh
 
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest
-# Every processor, at most four: the tests share one Postgres.
-WORKERS ?= --numprocesses=logical --maxprocesses=4
+# One more than processors, for many tests wait for a time or a process; at most four: they share one Postgres.
+WORKERS ?= --numprocesses=$(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n + 1 : 4)))
 
 READY := .venv/.dev-ready
 BINARY_READY := .venv/.binary-ready
