@@ -147,7 +147,7 @@ MOVES: tuple[Move, ...] = (
         JobState.PENDING,
         JobState.PENDING,
         "resume",
-        "waiting -> ready, or scheduled where its time has not come",
+        "waiting -> ready, scheduled where its time has not come, or waiting for the turn of its key",
     ),
     *(
         Move(

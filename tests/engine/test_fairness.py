@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from rkyc.flow.step import step
 from rkyc.store.pool import Connection, Pool
 from rkyc.store.queue import jobs, turns
 from rkyc.store.queue.jobs import NewJobs
-from tests.support.engine import announce, query, serve, wait_all_ended, wait_status
+from tests.support.engine import FAST, announce, query, serve, wait_all_ended, wait_status
 from tests.support.moves import NOW, add_job
 
 pytestmark = pytest.mark.anyio
@@ -101,6 +102,34 @@ async def test_a_job_that_waits_for_its_turn_says_so_and_can_be_cancelled(pool: 
     assert (row["wait_reason"], row["wait_detail"]) == ("fair", "a turn of acme")
     assert await client.cancel(job_id)
     assert (await wait_status(pool, job_id))["status"] == "cancelled"
+
+
+async def test_a_job_that_was_paused_keeps_its_place_in_the_line_of_its_key(pool: Pool) -> None:
+    client = Client(pool=pool)
+    ids = await client.enqueue_many("working", [{}] * 3, fair_key="a")
+    for number in (0, 2):
+        assert await client.pause(ids[number])
+        assert await client.resume(ids[number])
+    row = await wait_status(pool, ids[2], "pending")
+    assert (row["wait_reason"], row["wait_detail"]) == ("fair", "a turn of a")
+    async with pool.connection() as conn:
+        await claim(conn, 2)
+        rows = await conn.fetch("SELECT job_id FROM rkyc.running ORDER BY job_id")
+        assert [row["job_id"] for row in rows] == [1, 2]
+    # What had begun goes on at once: its turn was its own.
+    assert await client.pause(ids[0])
+    assert await client.resume(ids[0])
+    assert (await wait_status(pool, ids[0], "pending"))["wait_reason"] == "queued"
+
+
+async def test_an_idle_worker_hears_of_a_resumed_job_with_a_key(dsn: str, pool: Pool) -> None:
+    client = Client(pool=pool)
+    job_id = await client.enqueue("working", {}, fair_key="a")
+    assert await client.pause(job_id)
+    async with serve(dsn, working, upkeep=replace(FAST, beat_s=60.0, poll_s=60.0)):
+        await asyncio.sleep(0.5)
+        assert await client.resume(job_id)
+        assert (await wait_status(pool, job_id, timeout_s=10))["status"] == "completed"
 
 
 async def test_jobs_with_a_key_run_beside_those_without(dsn: str, pool: Pool) -> None:

@@ -67,7 +67,7 @@ UNION ALL SELECT 'gone' WHERE NOT EXISTS (SELECT FROM rkyc.waiting WHERE job_id 
 SELECT kind FROM rkyc.waiting WHERE job_id = :job_id AND kind IN ('turn', 'batch', 'map') LIMIT 1;
 
 -- name: resume_job
--- waiting -> ready, or scheduled where its time has not come
+-- waiting -> ready, or scheduled where its time has not come; what has not begun waits for the turn of its key again
 WITH gone AS (
   DELETE FROM rkyc.waiting WHERE job_id = :job_id AND kind = 'paused' AND wake_key = 'job:' || :uuid::uuid RETURNING *
 ), later AS (
@@ -76,10 +76,18 @@ WITH gone AS (
   SELECT resume_at, resume_reason, lane, job_id, branch, step, events, error_attempts, crash_attempts, alone_crashes,
     started_at, step_started_at FROM gone WHERE resume_at > clock_timestamp()
   RETURNING lane
+), due AS (
+  SELECT g.*, CASE WHEN g.started_at IS NULL THEN j.traits ->> 'fair_key' END AS fair_key
+  FROM gone g CROSS JOIN LATERAL (SELECT j.traits FROM rkyc.job j WHERE j.id = g.job_id OFFSET 0) j
+  WHERE g.resume_at IS NULL OR g.resume_at <= clock_timestamp()
+), in_line AS (
+  INSERT INTO rkyc.waiting (kind, wake_key, detail, lane, job_id, branch, step, events, since)
+  SELECT 'fair', fair_key, 'a turn of ' || fair_key, lane, job_id, branch, step, events, clock_timestamp() FROM due WHERE fair_key IS NOT NULL
+  RETURNING lane
 ), now_ready AS (
   INSERT INTO rkyc.ready (lane, job_id, branch, step, events, error_attempts, crash_attempts, alone_crashes, started_at, step_started_at)
   SELECT lane, job_id, branch, step, events, error_attempts, crash_attempts, alone_crashes, started_at, step_started_at
-  FROM gone WHERE resume_at IS NULL OR resume_at <= clock_timestamp()
+  FROM due WHERE fair_key IS NULL
   RETURNING lane
 )
-SELECT lane FROM now_ready UNION SELECT 'due' FROM later;
+SELECT lane FROM now_ready UNION SELECT 'fair:' FROM in_line UNION SELECT 'due' FROM later;

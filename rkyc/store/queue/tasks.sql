@@ -21,7 +21,9 @@ SELECT pg_snapshot_xmin(s.s)::text::bigint AS xmin,
   CASE WHEN t.seq IS NULL THEN 0 ELSE pg_current_xact_id()::text::bigint + 1 END AS bound,
   t.job_id, t.branch, t.seq AS fence, t.lane, t.step, t.events, t.error_attempts, t.crash_attempts, t.alone_crashes,
   date_part('epoch', coalesce(t.step_started_at, :now)) AS step_started_at,
-  j.uuid, j.pipeline, j.version, j.input, j.deadline_at,
+  j.uuid, j.pipeline, j.version, j.input,
+  -- One that no client can read is none.
+  CASE WHEN j.deadline_at < '9999-12-31' THEN j.deadline_at END AS deadline_at,
   CASE WHEN t.events > 0 THEN rkyc.outputs_of(t.job_id, t.branch) END AS outputs, t.started_at IS NULL AS is_fresh,
   j.lane AS job_lane, j.traits
 FROM pg_current_snapshot() s(s) LEFT JOIN taken t ON true
@@ -45,8 +47,8 @@ WITH picked AS MATERIALIZED (
 )
 SELECT t.job_id, t.branch, t.seq AS fence, t.lane, t.step, t.events, t.error_attempts, t.crash_attempts, t.alone_crashes,
   date_part('epoch', coalesce(t.step_started_at, :now)) AS step_started_at,
-  j.uuid, j.pipeline, j.version, j.input, j.deadline_at, rkyc.outputs_of(t.job_id, t.branch) AS outputs, t.started_at IS NULL AS is_fresh,
-  j.lane AS job_lane, j.traits
+  j.uuid, j.pipeline, j.version, j.input, CASE WHEN j.deadline_at < '9999-12-31' THEN j.deadline_at END AS deadline_at,
+  rkyc.outputs_of(t.job_id, t.branch) AS outputs, t.started_at IS NULL AS is_fresh, j.lane AS job_lane, j.traits
 FROM taken t CROSS JOIN LATERAL (SELECT * FROM rkyc.job j WHERE j.id = t.job_id OFFSET 0) j;
 
 -- name: claim_suspect
@@ -65,8 +67,8 @@ WITH picked AS MATERIALIZED (
 )
 SELECT t.job_id, t.branch, t.seq AS fence, t.lane, t.step, t.events, t.error_attempts, t.crash_attempts, t.alone_crashes,
   date_part('epoch', coalesce(t.step_started_at, :now)) AS step_started_at,
-  j.uuid, j.pipeline, j.version, j.input, j.deadline_at, rkyc.outputs_of(t.job_id, t.branch) AS outputs, t.started_at IS NULL AS is_fresh,
-  j.lane AS job_lane, j.traits
+  j.uuid, j.pipeline, j.version, j.input, CASE WHEN j.deadline_at < '9999-12-31' THEN j.deadline_at END AS deadline_at,
+  rkyc.outputs_of(t.job_id, t.branch) AS outputs, t.started_at IS NULL AS is_fresh, j.lane AS job_lane, j.traits
 FROM taken t CROSS JOIN LATERAL (SELECT * FROM rkyc.job j WHERE j.id = t.job_id OFFSET 0) j;
 
 -- name: release_tasks

@@ -56,8 +56,8 @@ WITH RECURSIVE keys(key, job_id) AS (
 )
 SELECT t.job_id, t.branch, t.seq AS fence, t.lane, t.step, t.events, t.error_attempts, t.crash_attempts, t.alone_crashes,
   date_part('epoch', coalesce(t.step_started_at, :now)) AS step_started_at,
-  j.uuid, j.pipeline, j.version, j.input, j.deadline_at, rkyc.outputs_of(t.job_id, t.branch) AS outputs, t.started_at IS NULL AS is_fresh,
-  j.lane AS job_lane, j.traits
+  j.uuid, j.pipeline, j.version, j.input, CASE WHEN j.deadline_at < '9999-12-31' THEN j.deadline_at END AS deadline_at,
+  rkyc.outputs_of(t.job_id, t.branch) AS outputs, t.started_at IS NULL AS is_fresh, j.lane AS job_lane, j.traits
 FROM taken t CROSS JOIN LATERAL (SELECT * FROM rkyc.job j WHERE j.id = t.job_id OFFSET 0) j
 ORDER BY t.job_id;
 

@@ -26,10 +26,11 @@ WITH beat AS (
   INSERT INTO rkyc.boot (at) SELECT clock_timestamp() WHERE NOT EXISTS (SELECT FROM rkyc.boot) ON CONFLICT DO NOTHING
 )
 SELECT clock_timestamp() AS now,
-  least((SELECT s.due_at FROM rkyc.scheduled s ORDER BY s.due_at LIMIT 1),
-    (SELECT w.due_at FROM rkyc.waiting w WHERE w.due_at IS NOT NULL ORDER BY w.due_at LIMIT 1)) AS next_due_at,
+  -- What a client can't read must not blind it: infinity, and years that only Postgres knows.
+  least((SELECT s.due_at FROM rkyc.scheduled s WHERE s.due_at < '9999-12-31' ORDER BY s.due_at LIMIT 1),
+    (SELECT w.due_at FROM rkyc.waiting w WHERE w.due_at < '9999-12-31' ORDER BY w.due_at LIMIT 1)) AS next_due_at,
   (SELECT b.id FROM rkyc.broadcast b ORDER BY b.id DESC LIMIT 1) AS last_broadcast,
-  (SELECT s.next_fire FROM rkyc.schedule s WHERE NOT s.paused AND s.next_fire IS NOT NULL ORDER BY s.next_fire LIMIT 1) AS next_fire,
+  (SELECT s.next_fire FROM rkyc.schedule s WHERE NOT s.paused AND s.next_fire < '9999-12-31' ORDER BY s.next_fire LIMIT 1) AS next_fire,
   ARRAY(SELECT l.lane FROM unnest(:lanes::text[], :afters::bigint[]) AS l(lane, after)
     WHERE EXISTS (SELECT FROM rkyc.ready r WHERE r.lane = l.lane AND r.seq > l.after)) AS ready_lanes,
   CASE WHEN :looks_deep THEN EXISTS (SELECT FROM rkyc.running r WHERE r.worker_id <> :worker_id) END AS others_running,

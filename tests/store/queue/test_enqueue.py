@@ -54,6 +54,19 @@ async def test_what_can_not_run_is_refused_at_the_call(
         assert not any((await dump(conn)).values())
 
 
+@pytest.mark.parametrize("run_at", ["infinity", "9999-12-31", "12000-01-01"])
+@pytest.mark.parametrize("call", ["enqueue('single', '{}', ", "enqueue_many('single', ARRAY['{}'::jsonb], "])
+async def test_a_time_that_no_client_can_read_is_refused(pool: Pool, call: str, run_at: str) -> None:
+    await announce(pool, *registry)
+    with pytest.raises(asyncpg.PostgresError, match="run_at is ") as caught:
+        await query(pool, f"SELECT rkyc.{call} run_at => '{run_at}')")
+    assert caught.value.sqlstate == "RK009"
+    assert await query(pool, "SELECT FROM rkyc.job") == []
+    await query(pool, f"SELECT rkyc.{call} run_at => '9999-12-30')")
+    (row,) = await query(pool, "SELECT due_at FROM rkyc.job_status")
+    assert row["due_at"].year == 9999
+
+
 async def test_a_refusal_says_what_to_do(pool: Pool) -> None:
     await announce(pool, *registry)
     for pipeline, lane, hint in (("nobody", "default", "rkyc serve"), ("single", "nowhere", "default")):

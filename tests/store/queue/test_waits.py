@@ -9,7 +9,7 @@ import pytest
 
 from rkyc.flow.job import Claim
 from rkyc.store.pool import Connection, Pool
-from rkyc.store.queue import tasks, waits, workers
+from rkyc.store.queue import tasks, turns, waits, workers
 from tests.support.engine import announce
 from tests.support.moves import NOW, add_job, add_worker, claim, dump, park
 from tests.support.probes import registry
@@ -85,32 +85,70 @@ async def test_a_waiting_task_whose_time_has_come_is_ready(pool: Pool) -> None:
         assert [one.job_id for one in await claim(conn, 1, slots=9)] == [first.job_id]
 
 
+async def next_due_at(conn: Connection, worker_id: int) -> dt.datetime | None:
+    state = await workers.beat(
+        conn,
+        worker_id=worker_id,
+        busy=0,
+        lanes=["default"],
+        afters=[0],
+        wake_keys=[],
+        beat_s=10.0,
+        looks_deep=True,
+        looks_at_horizon=False,
+    )
+    due_at: dt.datetime | None = state["next_due_at"]
+    return due_at
+
+
 async def test_the_beat_tells_when_the_first_wait_is_due(pool: Pool) -> None:
     await announce(pool, *registry)
     async with pool.connection() as conn:
         worker_id = await add_worker(conn)
-
-        async def next_due_at() -> dt.datetime | None:
-            state = await workers.beat(
-                conn,
-                worker_id=worker_id,
-                busy=0,
-                lanes=["default"],
-                afters=[0],
-                wake_keys=[],
-                beat_s=10.0,
-                looks_deep=True,
-                looks_at_horizon=False,
-            )
-            due_at: dt.datetime | None = state["next_due_at"]
-            return due_at
-
         await hold(conn)
-        assert await next_due_at() is None
+        assert await next_due_at(conn, worker_id) is None
         await hold(conn, due_at=LATER)
-        assert await next_due_at() == LATER
+        assert await next_due_at(conn, worker_id) == LATER
         await add_job(conn, "chained", run_at=LATER - dt.timedelta(minutes=1))
-        assert await next_due_at() == LATER - dt.timedelta(minutes=1)
+        assert await next_due_at(conn, worker_id) == LATER - dt.timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("far", ["infinity", "12000-01-01"])
+async def test_a_time_that_no_client_can_read_hides_no_other(pool: Pool, far: str) -> None:
+    await announce(pool, *registry)
+    async with pool.connection() as conn:
+        worker_id = await add_worker(conn)
+        await hold(conn, due_at=LATER)
+        await add_job(conn, "chained", run_at=dt.datetime.now(dt.UTC) + dt.timedelta(days=1))
+        await conn.execute(f"UPDATE rkyc.waiting SET due_at = '{far}'")
+        await conn.execute(f"UPDATE rkyc.scheduled SET due_at = '{far}'")
+        assert await next_due_at(conn, worker_id) is None
+        await hold(conn, due_at=LATER)
+        assert await next_due_at(conn, worker_id) == LATER
+
+
+@pytest.mark.parametrize("far", ["infinity", "12000-01-01"])
+async def test_a_deadline_that_no_client_can_read_is_none(pool: Pool, far: str) -> None:
+    await announce(pool, *registry)
+    async with pool.connection() as conn:
+        await add_job(conn, "chained")
+        await add_job(conn, "chained", fair_key="a")
+        await conn.execute(f"UPDATE rkyc.job SET deadline_at = '{far}'")
+        (held,) = await claim(conn, 1)
+        await waits.hold_tasks(conn, [park(held, "no_worker", wake_key="chained@1")], NOW)
+        (parked,) = await tasks.claim_parked_tasks(
+            conn, wake_keys=["chained@1"], lanes=["default"], slots=1, worker_id=1, now=NOW
+        )
+        await waits.hold_tasks(conn, [park(parked, "suspect", wake_key="chained@1")], NOW)
+        suspect = await tasks.claim_suspect(
+            conn, wake_keys=["chained@1"], lanes=["default"], worker_id=1, now=NOW
+        )
+        assert suspect is not None
+        await turns.lock_turns(conn, "default", NOW)
+        (fair,) = await turns.claim_turns(
+            conn, lane="default", slots=1, burst=4.0, keys_max=9, worker_id=1, now=NOW
+        )
+        assert [one.deadline_at for one in (held, parked, suspect, fair)] == [None] * 4
 
 
 async def test_rare_properties_come_with_every_claim(pool: Pool) -> None:
