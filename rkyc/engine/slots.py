@@ -45,6 +45,8 @@ PRUNE_S = 600.0
 CLOSING_S = 2.0
 # Scopes whose places are known to exist.
 KNOWN_MAX = 10_000
+# What says nothing of what was asked: it is asked again.
+_PASSING = (DatabaseConnectionError, StoreError, asyncio.CancelledError)
 
 
 class Slots:
@@ -156,9 +158,13 @@ class Slots:
                     _log.warning(events.LIMITS_DELAYED, error=str(error))
                     await asyncio.sleep(0.1)
                     self._filled.set()
-        finally:
+        except asyncio.CancelledError:
             for _, future in self._wishes:
                 future.cancel()
+            raise
+        finally:
+            # After an error it is begun again, and goes on with what is left.
+            self._filled.set()
             await self._leave_nothing()
             await self._own.close()
 
@@ -178,10 +184,15 @@ class Slots:
                 group = [one for one in wishes if not one[1].done()]
                 await self._take(conn, group)
                 wishes = []
-        except BaseException:
+        except BaseException as error:
             # Whether they hold a place is not known: free it before asking again.
             self._leases_to_free += [wish[0].lease for wish, _ in wishes]
-            self._wishes = wishes + self._wishes
+            if isinstance(error, _PASSING):
+                self._wishes = wishes + self._wishes
+                raise
+            for _, future in wishes:
+                if not future.done():
+                    future.set_exception(error)
             raise
         await self._offer(conn)
 
@@ -193,10 +204,14 @@ class Slots:
             del self._leases_to_free[: len(leases)]
 
     async def _offer(self, conn: Connection) -> None:
-        scopes = set(self._scopes_to_offer)
+        # What the database refuses is not offered again; `sweep` finds the others.
+        scopes, self._scopes_to_offer = self._scopes_to_offer, set()
         if scopes:
-            lanes = await slots.offer_slots(conn, scopes, promise_s=PROMISE_S, now=self._clock.now())
-            self._scopes_to_offer -= scopes
+            try:
+                lanes = await slots.offer_slots(conn, scopes, promise_s=PROMISE_S, now=self._clock.now())
+            except _PASSING:
+                self._scopes_to_offer |= scopes
+                raise
             for lane in set(lanes):
                 self._on_ready(lane)
 

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from rkyc.errors import DefinitionError, ValidationError
+from rkyc.flow.payload import is_storable
 
 LIMIT_NAME = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
 SIZE_MAX = 10_000
 RATE_MAX = 1e9
 # A day.
 PER_S_MAX = 86_400.0
-# A longer key is stored as its hash. Characters.
+# A longer key is stored as its hash, and so is one that Postgres can't hold. Characters.
 KEY_CHARS_MAX = 120
 
 
@@ -80,8 +81,8 @@ class Limit:
                 )
             value = job[self.key]
         text = str(value)
-        if len(text) > KEY_CHARS_MAX or "\0" in text:
-            text = "~" + hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]
+        if len(text) > KEY_CHARS_MAX or not is_storable(text):
+            text = "~" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
         return f"{self.name}:{text}"
 
 

@@ -151,6 +151,31 @@ async def test_a_job_without_the_field_of_the_key_fails_and_says_so(dsn: str, po
     assert "the job's input has no field 'corp'" in row["error_message"]
 
 
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800b"], ids=["NUL", "half a pair"])
+async def test_a_key_that_can_not_be_stored_bounds_like_any_other(dsn: str, pool: Pool, name: str) -> None:
+    by_name = Limit("name", size=1, key=lambda _: name)
+    async with serve(dsn, limited(by_name)):
+        await Client(pool=pool).enqueue_many("limited", [{}] * 4)
+        assert await wait_all_ended(pool, 4) == {"completed": 4}
+    assert most_in["all"] == 1
+
+
+async def test_a_round_that_the_database_refuses_fails_no_other(
+    dsn: str, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def say_scope(limit: Limit, values: Any, tenant: str = "") -> str:
+        return "corp:half of \ud800" if values["job"]["corp"] == "bad" else "corp:good"
+
+    monkeypatch.setattr(Limit, "scope", say_scope)
+    one_try = meter.with_policy(limits=[Limit("corp", size=1, key="corp")], retry=RetryPolicy(max_attempts=1))
+    async with serve(dsn, Pipeline("limited", 1, one_try)):
+        client = Client(pool=pool)
+        bad = await wait_status(pool, await client.enqueue("limited", {"corp": "bad"}))
+        assert (bad["status"], bad["error_class"]) == ("failed", "permanent")
+        await client.enqueue_many("limited", [{"corp": "good"}] * 6)
+        assert await wait_all_ended(pool, 7) == {"failed": 1, "completed": 6}
+
+
 async def test_a_task_that_waits_for_a_place_holds_no_slot_and_says_for_what(dsn: str, pool: Pool) -> None:
     async with serve(dsn, limited("claude"), Pipeline("free", 1, meter), limits={"claude": 1}, slots=2):
         client = Client(pool=pool)
