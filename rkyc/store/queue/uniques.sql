@@ -31,6 +31,14 @@ WITH gone AS (
 INSERT INTO rkyc.unique_holder (key, job_id, held_while, until)
 SELECT :key, j.id, :held_while, clock_timestamp() + make_interval(secs => :for_s::float8) FROM rkyc.job j WHERE j.uuid = :job_uuid;
 
+-- name: find_key_of_job
+-- What a job that is started again asks for; not a period, which holds whatever becomes of its job.
+SELECT j.traits #>> '{unique,key}' AS key, j.traits #>> '{unique,held_while}' AS held_while FROM rkyc.job j
+WHERE j.id = :job_id;
+
+-- name: hold_key_again
+INSERT INTO rkyc.unique_holder (key, job_id, held_while) VALUES (:key, :job_id, :held_while) ON CONFLICT DO NOTHING;
+
 -- name: let_go_of_key
 DELETE FROM rkyc.unique_holder WHERE key = :key AND job_id = :job_id;
 
