@@ -13,6 +13,7 @@ from uuid import UUID
 
 from rkyc.engine.intake import encode_input, make_job_ids
 from rkyc.engine.payloads import Payloads, Wrapped, hold_blobs
+from rkyc.engine.uniqueness import take_key_again
 from rkyc.errors import ConflictError, InvalidInputError, NotFoundError
 from rkyc.flow import payload
 from rkyc.flow.compare import Difference, compare_json
@@ -73,7 +74,7 @@ class Changing:
 
         Raises:
             NotFoundError, InvalidInputError: no such job or step.
-            ConflictError: it has not ended.
+            ConflictError: it has not ended, or went on as another job, or another one holds its unique key.
         """
         pool = await self.pool()
         async with pool.transaction() as conn:
@@ -81,9 +82,15 @@ class Changing:
             await dead_letters.lock_of_job(conn, source["id"])
             if await restarts.lock_end(conn, source["id"]) is None:
                 raise ConflictError(f"job {job_id} has not ended: cancel it first, or fork it")
+            if (next_run := await restarts.find_next_run(conn, source["id"])) is not None:
+                # It would go on a second time.
+                raise ConflictError(
+                    f"job {job_id} went on as job {next_run}: start that one again, or fork this one"
+                )
             graph, _ = await _read_graph(conn, source["pipeline"], source["version"])
             done = await _list_done(conn, source)
             plan = plan_restart(graph, {one.step for one in done}, [step])
+            await take_key_again(conn, source["id"], job_id)
             lanes = await restarts.restart_job(conn, source["id"], plan, from_step=step)
             await _note(conn, by, "job.retry", job_id, from_step=step)
         async with pool.connection() as conn:

@@ -26,7 +26,7 @@ from rkyc.engine.migrating import Migrating
 from rkyc.engine.pausing import Pausing
 from rkyc.engine.payloads import Payloads, Wrapped, add_tenant
 from rkyc.engine.schedules import Schedules
-from rkyc.engine.uniqueness import find_keeper, hold_key
+from rkyc.engine.uniqueness import find_keeper, hold_key, take_key_again
 from rkyc.errors import (
     ConfigError,
     ConflictError,
@@ -141,7 +141,9 @@ class Client(Budgeting, Looking, Messaging, Broadcasting, Cancelling, Changing, 
             webhook_url,
             budget_usd,
             idempotency_key,
-            add_tenant(encode_traits(fair_key=fair_key, weight=weight, budget_usd=budget_usd), tenant),
+            add_tenant(
+                encode_traits(fair_key=fair_key, weight=weight, budget_usd=budget_usd, unique=unique), tenant
+            ),
             fair_key,
         )
         wrapped = await self._payloads.wrap(text, tenant)
@@ -249,7 +251,8 @@ class Client(Budgeting, Looking, Messaging, Broadcasting, Cancelling, Changing, 
         """Start a failed or cancelled job again at the steps that were left; completed steps keep their outputs.
 
         Raises:
-            NotFoundError, ConflictError: it is not failed or cancelled.
+            NotFoundError
+            ConflictError: it is not failed or cancelled, or another job holds its unique key.
         """
         pool = await self.pool()
         async with pool.transaction() as conn:
@@ -257,6 +260,7 @@ class Client(Budgeting, Looking, Messaging, Broadcasting, Cancelling, Changing, 
             if job is None:
                 raise NotFoundError(f"no job {job_id}: `rkyc jobs list` shows those that are kept")
             await dead_letters.lock_of_job(conn, job["id"])
+            await take_key_again(conn, job["id"], job_id)
             lanes = await jobs.retry_job(conn, job_id=job["id"])
             if not lanes:
                 raise ConflictError(

@@ -15,6 +15,7 @@ from rkyc.errors import DefinitionError, InvalidInputError, OutputInvalidError, 
 from rkyc.flow import payload
 from rkyc.flow.envelope import refuse_envelopes
 from rkyc.flow.ids import RANDOM_BYTES, make_uuid7
+from rkyc.flow.unique import Unique
 from rkyc.store.pool import Connection
 from rkyc.store.queue.jobs import NewJobs
 
@@ -68,13 +69,17 @@ async def insert_jobs(
         await hold_blobs(conn, held)
 
 
-def encode_traits(*, fair_key: str | None, weight: float, budget_usd: float | None = None) -> str | None:
+def encode_traits(
+    *, fair_key: str | None, weight: float, budget_usd: float | None = None, unique: Unique | None = None
+) -> str | None:
     """Return the rare properties of a new job as JSON text; None: it has none.
 
     Raises:
         DefinitionError: a key or a weight that can't be used.
     """
     traits: dict[str, Any] = {} if budget_usd is None else {"budget": True}
+    if unique is not None and unique.for_s is None:
+        traits["unique"] = {"key": unique.key, "held_while": unique.held_while}
     if fair_key is not None:
         if not 1 <= len(fair_key) <= FAIR_KEY_CHARS_MAX or "\0" in fair_key:
             raise DefinitionError(

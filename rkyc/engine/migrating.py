@@ -3,7 +3,8 @@
 `Pipeline("orders", 2, …, upcast={(1, 2): fn})`: `fn(input, outputs)` gets a job's input and the outputs of its completed
 steps by name, and returns both as version 2 would have them; a step that it leaves out runs again. A job is moved when a
 person asks for it, or when a worker claims it whose version no live worker serves. In one transaction: its leases
-are taken, so that nobody writes under the old version any more.
+are taken, so that nobody writes under the old version any more. What was held back, by a pause or until its turn or time,
+stays so.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from uuid import UUID
 from rkyc.engine.executor_casts import upcast
 from rkyc.engine.intake import encode_input
 from rkyc.engine.payloads import Payloads, Wrapped, hold_blobs
+from rkyc.engine.turns import NOTICE
 from rkyc.errors import ConflictError, DatabaseConnectionError, NotFoundError, RkycError
 from rkyc.flow import payload
 from rkyc.flow.job import Claim
@@ -25,7 +27,7 @@ from rkyc.flow.pipeline import Pipeline, Registry
 from rkyc.flow.restart import Restart, plan_restart
 from rkyc.flow.undo import PREFIX
 from rkyc.store.pool import Connection, Pool, Record
-from rkyc.store.queue import audit, commits, jobs, migrations, restarts, undo
+from rkyc.store.queue import audit, commits, jobs, migrations, restarts, schedules, undo
 from rkyc.telemetry import events
 from rkyc.telemetry.logs import get_logger
 
@@ -184,6 +186,13 @@ async def _move(conn: Connection, cast: _Cast, by: str) -> list[str]:
     # Leases first, then the forked job's row, then the sweep in a statement of its own.
     await commits.lock_leases(conn, source["id"])
     await jobs.lock_branching_row(conn, source["id"])
+    # A turn that is passed on meanwhile must find the job, or have been taken by it.
+    await schedules.lock_schedule_of_job(conn, source["id"])
+    place = await migrations.lock_place(conn, source["id"], source["uuid"])
+    if place is not None and place["kind"] == "turn" and len(cast.plan.starts) > 1:
+        raise ConflictError(
+            f"job {source['uuid']} waits for its turn and can't begin in branches: move it when it runs"
+        )
     swept = await commits.sweep_tasks(conn, source["id"])
     if not swept or await restarts.read_outputs_of(conn, source["id"]) != cast.outputs_before:
         raise DatabaseConnectionError(f"job {source['uuid']}: a task is about to move")
@@ -195,6 +204,10 @@ async def _move(conn: Connection, cast: _Cast, by: str) -> list[str]:
         outputs={step: output.text for step, output in cast.outputs.items()},
         plan=cast.plan,
     )
+    if place is not None:
+        await migrations.hold_place(conn, source["id"], place)
+        # Whoever looked for it in between must look again.
+        lanes = ["due", NOTICE] if place["kind"] in ("scheduled", "fair") else []
     wrapped = (cast.input, *cast.outputs.values())
     await hold_blobs(conn, [(source["uuid"], one.blob) for one in wrapped])
     details = payload.encode({"from_version": source["version"], "version": target.version})

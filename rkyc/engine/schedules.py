@@ -98,7 +98,9 @@ class Schedules:
                 await _note(conn, by, "resume", name)
 
     async def remove(self, name: str, *, by: str = "client") -> None:
-        """Remove a schedule; its jobs stay. One that code declares comes back with the next worker: pause it.
+        """Remove a schedule; its jobs stay, and those that wait for a turn still begin one after the other.
+
+        One that code declares comes back with the next worker: pause it.
 
         Raises:
             NotFoundError

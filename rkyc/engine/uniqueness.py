@@ -2,7 +2,8 @@
 
 One transaction: lock the key's row, so that producers of one key come one by one; look who holds it; cancel a
 pending holder where the terms say so, unless it has done what must be undone; enqueue; hold. A holder's end frees the
-key with the very commit that ends it, since the look reads the job's own rows; the sweep only tidies up.
+key with the very commit that ends it, since the look reads the job's own rows; the sweep only tidies up. A job that is
+started again asks for its key again.
 """
 
 from __future__ import annotations
@@ -51,6 +52,18 @@ async def hold_key(conn: Connection, unique: Unique, job_id: UUID) -> None:
     await uniques.hold_unique_key(
         conn, key=unique.key, job_uuid=job_id, held_while=unique.held_while, for_s=unique.for_s
     )
+
+
+async def take_key_again(conn: Connection, job_id: int, uuid: UUID) -> None:
+    """Let a job hold its key that this transaction starts again.
+
+    Raises:
+        ConflictError: another job holds it.
+    """
+    if (holder := await uniques.take_key_again(conn, job_id)) is not None:
+        raise ConflictError(
+            f"job {uuid} can't be started again while job {holder} holds its unique key: wait for its end, or cancel it"
+        )
 
 
 async def sweep_keys(pool: Pool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -9,14 +10,18 @@ from uuid import UUID
 import pytest
 
 from rkyc.engine.client import Client
+from rkyc.engine.clock import DatabaseClock
+from rkyc.engine.payloads import Payloads
+from rkyc.engine.scheduler import Scheduler
 from rkyc.errors import ConflictError, DefinitionError, NotFoundError
 from rkyc.flow import payload
 from rkyc.flow.graph import chain, group
 from rkyc.flow.pipeline import Pipeline, Registry
+from rkyc.flow.schedule import Schedule
 from rkyc.flow.step import step
 from rkyc.store.pool import Pool
 from tests.support.crashes import entries, make_input, wait_entries
-from tests.support.engine import query, read_job, serve, tasks_left, wait_for, wait_status
+from tests.support.engine import announce, query, read_job, serve, tasks_left, wait_for, wait_status
 from tests.support.probes import gather, pause
 
 pytestmark = pytest.mark.anyio
@@ -179,6 +184,49 @@ async def test_a_job_in_branches_is_moved_to_a_chain_and_back(dsn: str, pool: Po
             assert (await wait_status(pool, job_id))["status"] == "completed"
     ended = [entry.step for entry in entries(tmp_path) if entry.what == "ended"]
     assert sorted(ended) == ["left", "right", "start"]
+
+
+async def hold_back(client: Client, pool: Pool, held: str, input: dict[str, Any]) -> UUID:
+    """Enqueue a job of `painted@1` that does not begin yet."""
+    if held == "turn":
+        noon = datetime(2030, 1, 1, 12, tzinfo=UTC)
+        nightly = Schedule("nightly", "painted", input, interval_s=3600, overlap="queue", catch_up="all")
+        await client.schedules.add(nightly)
+        await query(pool, "UPDATE rkyc.schedule SET next_fire = $1", noon - timedelta(hours=1))
+        payloads = Payloads(client.pool)
+        scheduler = Scheduler(pool=pool, clock=DatabaseClock(), payloads=payloads, cancel=client.cancel)
+        assert await scheduler.fire_next(noon)
+        (_, row) = await query(pool, "SELECT uuid FROM rkyc.job ORDER BY id")
+        job_id: UUID = row["uuid"]
+        return job_id
+    later = datetime.now(UTC) + timedelta(days=7) if "scheduled" in held else None
+    job_id = await client.enqueue("painted", input, run_at=later, fair_key="a" if held == "fair" else None)
+    if "paused" in held:
+        assert await client.pause(job_id)
+    return job_id
+
+
+@pytest.mark.parametrize("held", ["scheduled", "paused", "paused and scheduled", "fair", "turn"])
+async def test_a_job_that_is_held_back_stays_so_when_it_is_moved(
+    dsn: str, pool: Pool, tmp_path: Path, held: str
+) -> None:
+    client = Client(pool=pool)
+    await announce(pool, OLD)
+    job_id = await hold_back(client, pool, held, make_input(tmp_path, 1))
+    places = """SELECT 'waiting' AS place, kind, wake_key, detail, since, resume_at AS at, resume_reason FROM rkyc.waiting
+                UNION ALL SELECT 'scheduled', reason, NULL, NULL, NULL, due_at, NULL FROM rkyc.scheduled"""
+    (before,) = await query(pool, places)
+    await client.migrate(job_id, Registry([NEW]))
+    assert await query(pool, places) == [before]
+    async with serve(dsn, NEW):
+        if held == "turn":
+            (row, _) = await query(pool, "SELECT uuid FROM rkyc.job ORDER BY id")
+            await client.cancel(row["uuid"])
+        if "paused" in held:
+            await client.resume(job_id)
+        if "scheduled" in held:
+            await query(pool, "UPDATE rkyc.scheduled SET due_at = now()")
+        assert (await wait_status(pool, job_id))["status"] == "completed"
 
 
 def test_up_casters_are_followed_from_version_to_version() -> None:

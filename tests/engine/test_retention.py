@@ -9,9 +9,11 @@ import pytest
 
 from rkyc.engine.client import Client
 from rkyc.engine.retire import Retire
+from rkyc.engine.uniqueness import sweep_keys
 from rkyc.errors import NotFoundError
 from rkyc.flow.pipeline import Pipeline, Registry
 from rkyc.flow.retention import Retention
+from rkyc.flow.unique import Unique
 from rkyc.store.pool import Pool
 from rkyc.store.queue.dead_letters import Filter
 from tests.support.clocks import FixedClock
@@ -152,3 +154,19 @@ async def test_jobs_are_found_by_their_metadata(dsn: str, pool: Pool, tmp_path: 
     assert [row["job_id"] for row in await client.list_jobs(metadata={"customer": "7"}, before=number)] == [
         text
     ]
+
+
+async def test_the_keys_of_jobs_that_are_gone_are_forgotten(pool: Pool) -> None:
+    await announce(pool, KEPT)
+    client = Client(pool=pool)
+    for key in ("often asked for", "asked for once"):
+        await client.cancel(await client.enqueue("kept", {}, unique=Unique(key)))
+    assert await retire_at(pool, 31 * DAY) == set()
+    held = await client.enqueue("kept", {}, unique=Unique("often asked for"))
+    await query(pool, "UPDATE rkyc.unique_key SET asked_at = asked_at - interval '1 hour'")
+    await sweep_keys(pool)
+    rows = await query(
+        pool, "SELECT h.key, j.uuid FROM rkyc.unique_holder h LEFT JOIN rkyc.job j ON j.id = h.job_id"
+    )
+    assert [tuple(row) for row in rows] == [("often asked for", held)]
+    assert [row["key"] for row in await query(pool, "SELECT key FROM rkyc.unique_key")] == ["often asked for"]

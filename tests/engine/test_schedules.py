@@ -170,6 +170,24 @@ async def test_queued_ticks_run_one_after_the_other_in_their_order(pool: Pool) -
     assert await reasons() == ["cancelled", "cancelled", "cancelled", "queued", "turn"]
 
 
+async def test_what_waits_for_a_turn_goes_on_in_order_when_its_schedule_is_removed(pool: Pool) -> None:
+    client = await add(pool, NOW - timedelta(seconds=2.5), overlap="queue", catch_up="all")
+    await fire(pool, NOW)
+    await client.schedules.remove("nightly")
+
+    async def reasons() -> list[str]:
+        rows = await query(
+            pool, "SELECT wait_reason, status FROM rkyc.job_status ORDER BY created_at, job_id"
+        )
+        return [row["wait_reason"] or row["status"] for row in rows]
+
+    assert await reasons() == ["queued", "turn", "turn"]
+    await end_job(pool, 0)
+    assert await reasons() == ["cancelled", "queued", "turn"]
+    await end_job(pool, 1)
+    assert await reasons() == ["cancelled", "cancelled", "queued"]
+
+
 async def test_a_worker_runs_queued_ticks_without_overlap(dsn: str, pool: Pool) -> None:
     await add(pool, NOW - timedelta(seconds=5.5), overlap="queue", catch_up="all")
     await fire(pool, NOW)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rkyc.engine.client import Client
+from rkyc.errors import ConflictError
 from rkyc.flow import payload
 from rkyc.flow.graph import chain, group
 from rkyc.flow.pipeline import Pipeline
@@ -52,6 +53,19 @@ async def test_each_run_starts_the_next_and_the_chain_is_seen(dsn: str, pool: Po
         None,
         *(str(run["job_id"]) for run in runs[:-1]),
     ]
+
+
+async def test_a_run_that_went_on_is_not_started_again_and_the_last_one_is(dsn: str, pool: Pool) -> None:
+    client = Client(pool=pool)
+    async with serve(dsn, ENDLESS):
+        first = await client.enqueue("endless", {"n": 0, "until": 2})
+        assert await wait_all_ended(pool, 2) == {"completed": 2}
+        _, last = await client.runs(first)
+        with pytest.raises(ConflictError, match=f"went on as job {last['job_id']}: start that one again"):
+            await client.retry_from(first, "again")
+        await client.retry_from(last["job_id"], "again")
+        await wait_status(pool, last["job_id"], "completed")
+    assert len(await client.runs(first)) == 2
 
 
 async def test_the_next_run_is_of_the_newest_version(dsn: str, pool: Pool) -> None:

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from rkyc.engine.client import Client, Submitted
+from rkyc.engine.clock import DatabaseClock
+from rkyc.engine.notices import Notices
+from rkyc.engine.redrive import Redrive
 from rkyc.engine.uniqueness import sweep_keys
-from rkyc.errors import InvalidInputError
+from rkyc.errors import ConflictError, InvalidInputError, RetryableException
 from rkyc.flow.graph import chord
 from rkyc.flow.pipeline import Pipeline
+from rkyc.flow.retry import RetryPolicy
 from rkyc.flow.step import step
 from rkyc.flow.unique import Unique
 from rkyc.store.pool import Pool
+from rkyc.store.queue.dead_letters import Filter
+from rkyc.telemetry.metrics import Metrics
 from tests.support.engine import announce, query, serve, wait_all_ended, wait_status
 
 pytestmark = pytest.mark.anyio
@@ -189,6 +196,53 @@ async def test_keys_that_nobody_holds_are_forgotten(client: Client, pool: Pool) 
     assert [row["key"] for row in await query(pool, "SELECT key FROM rkyc.unique_key")] == ["corp-7"]
     assert len(await query(pool, "SELECT FROM rkyc.unique_holder")) == 1
     assert await ask(client) == Submitted(held.job_id, False)
+
+
+@pytest.mark.parametrize("is_swept", [False, True])
+async def test_a_job_is_started_again_only_while_no_other_holds_its_key(
+    client: Client, dsn: str, pool: Pool, is_swept: bool
+) -> None:
+    first = (await ask(client)).job_id
+    async with serve(dsn, Pipeline("noted", 1, stumbling.named("note"))):
+        await wait_status(pool, first)
+    if is_swept:
+        await query(pool, "UPDATE rkyc.unique_key SET asked_at = asked_at - interval '1 hour'")
+        await sweep_keys(pool)
+    second = (await ask(client)).job_id
+    assert second != first
+    with pytest.raises(ConflictError, match=f"while job {second} holds its unique key"):
+        await client.retry(first)
+    with pytest.raises(ConflictError, match=f"while job {second} holds its unique key"):
+        await client.retry_from(first, "note")
+    assert await client.dead_letters.requeue(Filter(), by="tester") == 0
+    assert await status_of(client, first) == "failed"
+    await client.cancel(second)
+    assert await client.dead_letters.requeue(Filter(), by="tester") == 1
+    assert await ask(client) == Submitted(first, False), "it holds its key again"
+    with pytest.raises(ConflictError, match=f"while job {first} holds its unique key"):
+        await client.retry(second)
+    with pytest.raises(ConflictError, match="neither failed nor cancelled"):
+        await client.retry(first)
+
+
+async def test_of_dead_letters_of_one_key_one_is_started_again(client: Client, dsn: str, pool: Pool) -> None:
+    async with serve(dsn, Pipeline("noted", 1, stumbling.named("note"))):
+        for _ in range(3):
+            await wait_status(pool, (await ask(client)).job_id)
+    assert await client.dead_letters.requeue(Filter(), by="tester") == 1
+    assert await client.dead_letters.count(Filter()) == 2
+    await query(pool, "UPDATE rkyc.lane SET redrive_every_s = 60, redrive_at = now() WHERE name = 'default'")
+    redrive = Redrive(
+        pool=pool, clock=DatabaseClock(), notices=Notices(pool=pool), metrics=Metrics(), interval_s=15.0
+    )
+    assert await redrive.redrive(datetime.now(UTC) + timedelta(seconds=1)) == 0
+    rows = await query(pool, "SELECT state, retry_count FROM rkyc.dead_letter ORDER BY id")
+    assert [tuple(row) for row in rows] == [("requeued", 0), ("dead", 1), ("dead", 1)]
+
+
+@step(retry=RetryPolicy(max_attempts=1))
+async def stumbling(ctx: Any, job: dict[str, Any]) -> dict[str, Any]:
+    raise RetryableException("meant to fail")
 
 
 async def test_two_kinds_of_keys_at_once_are_refused(client: Client) -> None:

@@ -293,6 +293,7 @@ _EXAMPLES_OF: dict[str, dict[str, Any]] = {
     "find_start": {"since": _NOW + dt.timedelta(hours=1)},
     "give_signal": {"job_uuid": UUID(f"{BASE + 1:012x}70008000{1:012x}")},
     "find_unique_holder": {"key": "key 1"},
+    "hold_key_again": {"key": "key 1", "job_id": BASE + 77},
     "is_finished": {"job_id": BASE + 501},
     "list_executions": {"since": _NOW - dt.timedelta(hours=1)},
     "count_branching": {"job_id": BASE + 401},

@@ -71,11 +71,13 @@ FROM rkyc.dead_letters l JOIN rkyc.job j ON j.uuid = l.job_id LEFT JOIN rkyc.his
 
 -- name: lock_dead_letters
 -- Those that may still be moved; what another process holds is left to it. By number, whatever a plan believes of states.
+-- In the order of the jobs' unique keys, which are locked next.
 SELECT d.id, d.job_id FROM unnest(:ids::bigint[]) i(id)
 CROSS JOIN LATERAL (
   SELECT d.id, d.job_id FROM rkyc.dead_letter d
   WHERE d.id = i.id AND CASE d.state WHEN 'dead' THEN true WHEN 'archived' THEN true ELSE false END FOR UPDATE SKIP LOCKED
-) d;
+) d
+ORDER BY (SELECT j.traits #>> '{unique,key}' FROM rkyc.job j WHERE j.id = d.job_id), d.id;
 
 -- name: lock_of_job
 -- Before a retry by a person takes the job's history: whoever starts dead letters again locks them first.

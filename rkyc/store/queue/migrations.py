@@ -6,9 +6,10 @@ Functions take the connection first; the caller opens the transaction and sweeps
 from __future__ import annotations
 
 from collections.abc import Mapping
+from uuid import UUID
 
 from rkyc.flow.restart import Restart
-from rkyc.store.pool import Connection, Record, fetch, fetch_value
+from rkyc.store.pool import Connection, Record, fetch, fetch_row, fetch_value
 from rkyc.store.queue.restarts import plan_columns
 from rkyc.store.statements import load
 
@@ -46,3 +47,13 @@ async def move_job(
         **plan_columns(plan),
     )
     return sorted({row["lane"] for row in rows})
+
+
+async def lock_place(conn: Connection, job_id: int, uuid: UUID) -> Record | None:
+    """Lock where a job is held back, by a pause of its own or until its turn or time; None: it may run."""
+    return await fetch_row(conn, _SQL["lock_place"], job_id=job_id, uuid=uuid)
+
+
+async def hold_place(conn: Connection, job_id: int, place: Record) -> None:
+    """Hold a job that this transaction moved back again where `lock_place` found it."""
+    await fetch(conn, _SQL["hold_place"], job_id=job_id, **place)

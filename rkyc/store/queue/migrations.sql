@@ -19,6 +19,32 @@ SELECT EXISTS (
 -- name: drop_joins
 DELETE FROM rkyc.join_point WHERE job_id = :job_id;
 
+-- name: lock_place
+-- Where a job is held back by a person, or until its turn or its time has come. Only what has not begun has such a time.
+SELECT * FROM (
+  SELECT w.kind, w.wake_key, w.detail, w.since, CASE WHEN w.resume_reason = 'scheduled' THEN w.resume_at END AS due_at
+  FROM rkyc.waiting w
+  WHERE w.job_id = :job_id AND (w.kind IN ('turn', 'fair') OR w.kind = 'paused' AND w.wake_key = 'job:' || :uuid::uuid)
+  ORDER BY w.branch LIMIT 1 FOR UPDATE
+) w
+UNION ALL SELECT * FROM (
+  SELECT 'scheduled', NULL, NULL, NULL::timestamptz, s.due_at FROM rkyc.scheduled s
+  WHERE s.job_id = :job_id AND s.reason = 'scheduled' FOR UPDATE
+) s;
+
+-- name: hold_place
+-- ready -> waiting, or scheduled: held back as before it was moved in this transaction
+WITH gone AS (
+  DELETE FROM rkyc.ready WHERE job_id = :job_id RETURNING *
+), later AS (
+  INSERT INTO rkyc.scheduled (due_at, reason, lane, job_id, branch, step, events, started_at)
+  SELECT :due_at::timestamptz, 'scheduled', lane, job_id, branch, step, events, started_at FROM gone WHERE :kind = 'scheduled'
+)
+INSERT INTO rkyc.waiting (kind, wake_key, detail, lane, job_id, branch, step, events, started_at, since, resume_at, resume_reason)
+SELECT :kind, :wake_key, :detail, lane, job_id, branch, step, events, started_at, :since::timestamptz, :due_at,
+  CASE WHEN :due_at IS NOT NULL THEN 'scheduled' END
+FROM gone WHERE :kind <> 'scheduled';
+
 -- name: move_job
 -- pending, running -> pending under another version; its tasks were swept before in this transaction
 WITH base AS (

@@ -45,6 +45,12 @@ async def lock_end(conn: Connection, job_id: int) -> str | None:
     return state
 
 
+async def find_next_run(conn: Connection, job_id: int) -> UUID | None:
+    """Return the run that an endless job went on as, or None."""
+    uuid: UUID | None = await fetch_value(conn, _SQL["find_next_run"], job_id=job_id)
+    return uuid
+
+
 async def read_version_graph(conn: Connection, name: str, version: int | None) -> Record | None:
     """Return (graph as JSON text, version); of the newest version where none is named."""
     return await fetch_row(conn, _SQL["read_version_graph"], name=name, version=version)

@@ -7,6 +7,10 @@ WHERE j.uuid = :uuid;
 -- Whoever starts an ended job again holds its end meanwhile.
 SELECT state FROM rkyc.history WHERE job_id = :job_id FOR UPDATE;
 
+-- name: find_next_run
+SELECT j.uuid FROM rkyc.lineage l CROSS JOIN LATERAL (SELECT j.uuid FROM rkyc.job j WHERE j.id = l.job_id OFFSET 0) j
+WHERE l.source_id = :job_id AND l.kind = 'continue' LIMIT 1;
+
 -- name: read_version_graph
 SELECT v.graph, v.version FROM rkyc.pipeline_version v
 WHERE v.name = :name AND (:version::int IS NULL OR v.version = :version) ORDER BY v.version DESC LIMIT 1;

@@ -68,7 +68,7 @@ async def lock_schedule(conn: Connection, name: str) -> Record | None:
 
 
 async def lock_schedule_of_job(conn: Connection, job_id: int) -> str | None:
-    """Lock the schedule whose turns a job takes, and return its name; None: it was removed."""
+    """Return the name of the schedule whose turns a job takes, locked unless it was removed; None: it takes none."""
     name: str | None = await fetch_value(conn, _SQL["lock_schedule_of_job"], job_id=job_id)
     return name
 

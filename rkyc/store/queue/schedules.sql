@@ -42,8 +42,10 @@ ORDER BY s.next_fire LIMIT 1 FOR UPDATE OF s SKIP LOCKED;
 SELECT * FROM rkyc.schedule WHERE name = :name FOR UPDATE;
 
 -- name: lock_schedule_of_job
-SELECT s.name FROM rkyc.schedule s
-WHERE s.name = (SELECT j.traits ->> 'schedule' FROM rkyc.job j WHERE j.id = :job_id) FOR UPDATE;
+-- Where it was removed there is nothing to lock, and its name is all that is left: those that wait for a turn go on by it.
+SELECT coalesce(s.name, j.traits ->> 'schedule') AS name FROM rkyc.job j
+LEFT JOIN LATERAL (SELECT s.name FROM rkyc.schedule s WHERE s.name = j.traits ->> 'schedule' FOR UPDATE) s ON true
+WHERE j.id = :job_id;
 
 -- name: find_next_fire
 SELECT next_fire FROM rkyc.schedule WHERE NOT paused AND next_fire IS NOT NULL ORDER BY next_fire LIMIT 1;

@@ -31,6 +31,20 @@ async def hold_unique_key(
     await fetch(conn, _SQL["hold_unique_key"], key=key, job_uuid=job_uuid, held_while=held_while, for_s=for_s)
 
 
+async def take_key_again(conn: Connection, job_id: int) -> UUID | None:
+    """Let a job hold its key that this transaction starts again; not None: the job that holds it meanwhile."""
+    asked = await fetch_row(conn, _SQL["find_key_of_job"], job_id=job_id)
+    if asked is None or asked["key"] is None:
+        return None
+    await lock_unique_key(conn, asked["key"])
+    holder = await find_unique_holder(conn, asked["key"])
+    if holder is not None and holder["job_id"] != job_id:
+        uuid: UUID = holder["uuid"]
+        return uuid
+    await fetch(conn, _SQL["hold_key_again"], job_id=job_id, **asked)
+    return None
+
+
 async def let_go_of_key(conn: Connection, *, key: str, job_id: int) -> None:
     """Let a job hold a locked key no longer."""
     await fetch(conn, _SQL["let_go_of_key"], key=key, job_id=job_id)

@@ -26,10 +26,18 @@ ORDER BY h.job_id LIMIT 1;
 WITH gone AS (
   DELETE FROM rkyc.unique_holder h WHERE h.key = :key AND CASE h.held_while
     WHEN 'period' THEN h.until <= clock_timestamp()
-    ELSE coalesce((SELECT true FROM rkyc.history e WHERE e.job_id = h.job_id), false) END
+    ELSE coalesce((SELECT true FROM rkyc.history e WHERE e.job_id = h.job_id), (SELECT false FROM rkyc.job j WHERE j.id = h.job_id), true) END
 )
 INSERT INTO rkyc.unique_holder (key, job_id, held_while, until)
 SELECT :key, j.id, :held_while, clock_timestamp() + make_interval(secs => :for_s::float8) FROM rkyc.job j WHERE j.uuid = :job_uuid;
+
+-- name: find_key_of_job
+-- What a job that is started again asks for; not a period, which holds whatever becomes of its job.
+SELECT j.traits #>> '{unique,key}' AS key, j.traits #>> '{unique,held_while}' AS held_while FROM rkyc.job j
+WHERE j.id = :job_id;
+
+-- name: hold_key_again
+INSERT INTO rkyc.unique_holder (key, job_id, held_while) VALUES (:key, :job_id, :held_while) ON CONFLICT DO NOTHING;
 
 -- name: let_go_of_key
 DELETE FROM rkyc.unique_holder WHERE key = :key AND job_id = :job_id;
@@ -37,11 +45,11 @@ DELETE FROM rkyc.unique_holder WHERE key = :key AND job_id = :job_id;
 -- name: sweep_unique_keys
 -- Keys from `after` on whose holders are all gone, some at a time; one that somebody asks for just now is passed over.
 WITH looked AS MATERIALIZED (
-  -- Not EXISTS: that may be planned as a hash of all that ended.
+  -- Not EXISTS: that may be planned as a hash of all that ended. A job that is gone holds nothing.
   SELECT k.key, coalesce((
     SELECT false FROM rkyc.unique_holder h WHERE h.key = k.key AND CASE h.held_while
       WHEN 'period' THEN h.until > clock_timestamp()
-      ELSE coalesce((SELECT false FROM rkyc.history e WHERE e.job_id = h.job_id), true) END
+      ELSE coalesce((SELECT false FROM rkyc.history e WHERE e.job_id = h.job_id), (SELECT true FROM rkyc.job j WHERE j.id = h.job_id), false) END
     LIMIT 1
   ), true) AS is_free
   FROM rkyc.unique_key k WHERE k.key > :after ORDER BY k.key LIMIT :limit

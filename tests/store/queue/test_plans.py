@@ -43,6 +43,9 @@ FOR_PEOPLE = {name for name in STATEMENTS if name.startswith("list_")} - {"list_
 FOR_PEOPLE |= {
     "read_outputs_of",
     "drop_joins",
+    "find_next_run",
+    "lock_place",
+    "hold_place",
     "move_job",
     "is_served",
     "end_pause",
