@@ -18,7 +18,7 @@ from rkyc.flow import payload
 from rkyc.flow.compare import Difference, compare_json
 from rkyc.flow.identity import DoneStep, find_changed
 from rkyc.flow.pipeline import Registry
-from rkyc.flow.restart import Restart, plan_restart
+from rkyc.flow.restart import Restart, explain_again, plan_restart
 from rkyc.store.pool import Connection, Pool, Record
 from rkyc.store.queue import audit, dead_letters, jobs, restarts
 from rkyc.store.queue.restarts import NewFork
@@ -161,14 +161,16 @@ class Changing:
                     f"no worker has served {source['pipeline']}@{target} yet: start one, so that it is known what changed"
                 )
             done = await _list_done(conn, source)
-            reasons = find_changed(
+            changed = find_changed(
                 done,
                 payload.decode(today),
                 steps={one["name"] for one in graph["steps"]},
                 is_input_changed=edits.is_input_changed,
                 redoes_degraded=degraded,
             )
-            plan = plan_restart(graph, {one.step for one in done}, reasons)
+            completed = {one.step for one in done}
+            # What was not completed the plan finds by itself: it knows what was gone past.
+            plan = plan_restart(graph, completed, changed)
             costs = await restarts.sum_costs(conn, source["id"])
             job_uuid, lanes = None, []
             if plan.again and not dry_run:
@@ -181,7 +183,7 @@ class Changing:
         if lanes:
             async with pool.connection() as conn:
                 await jobs.notify(conn, jobs.WAKE_CHANNEL, lanes)
-        return _tell_rerun(job_uuid, target, plan, reasons, costs)
+        return _tell_rerun(job_uuid, target, plan, explain_again(graph, plan, completed, changed), costs)
 
     async def diff(self: _Changer, before_id: UUID, after_id: UUID) -> JobsDiff:
         """Compare the outputs of two jobs' steps, and their costs.
@@ -338,7 +340,7 @@ def _tell_rerun(
         version,
         plan.again,
         kept,
-        {name: reasons.get(name, "it comes after a step that runs again") for name in plan.again},
+        reasons,
         before_usd=sum(spent.values()),
         again_usd=sum(spent.get(name, 0.0) for name in plan.again),
         saved_usd=sum(spent.get(name, 0.0) for name in kept),
