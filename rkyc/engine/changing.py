@@ -19,6 +19,7 @@ from rkyc.flow.compare import Difference, compare_json
 from rkyc.flow.identity import DoneStep, find_changed
 from rkyc.flow.pipeline import Registry
 from rkyc.flow.restart import Restart, explain_again, plan_restart
+from rkyc.flow.undo import BEGIN
 from rkyc.store.pool import Connection, Pool, Record
 from rkyc.store.queue import audit, dead_letters, jobs, restarts
 from rkyc.store.queue.restarts import NewFork
@@ -73,7 +74,7 @@ class Changing:
 
         Raises:
             NotFoundError, InvalidInputError: no such job or step.
-            ConflictError: it has not ended.
+            ConflictError: it has not ended, or was undone in part.
         """
         pool = await self.pool()
         async with pool.transaction() as conn:
@@ -107,7 +108,7 @@ class Changing:
 
         Raises:
             NotFoundError, InvalidInputError: no such job or step; an output of a step that is not kept.
-            ConflictError: rows must be carried over and their code is not here.
+            ConflictError: rows must be carried over and their code is not here; it is being undone, or was in part.
         """
         pool = await self.pool()
         edits = await _wrap_edits(pool, self._payloads, job_id, input, outputs or {})
@@ -238,9 +239,21 @@ async def _read_graph(conn: Connection, pipeline: str, version: int | None) -> t
 
 
 async def _list_done(conn: Connection, source: Record) -> list[DoneStep]:
+    """Return a job's completed steps.
+
+    Raises:
+        ConflictError: some of them are undone, and their outputs stand for nothing.
+    """
     rows = await restarts.list_done_steps(
         conn, source["id"], pipeline=source["pipeline"], version=source["version"]
     )
+    # It is put aside when all is undone.
+    if any(row["step"] == BEGIN for row in rows):
+        if source["state"] is None:
+            raise ConflictError(f"job {source['uuid']} is being undone: wait for its end")
+        raise ConflictError(
+            f"job {source['uuid']} was undone in part: `rkyc jobs retry` goes on with the undoing first"
+        )
     return [
         DoneStep(
             row["step"],
