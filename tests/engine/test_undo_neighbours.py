@@ -241,3 +241,46 @@ async def test_a_job_that_is_being_undone_is_not_forked(dsn: str, pool: Pool, tm
             await client.fork(job_id, "hotel")
         assert await client.request_cancel(job_id) == "cancelled"
         await refuse_all(client, job_id, "hotel", "undone in part")
+
+
+async def test_a_fork_that_fails_undoes_only_what_it_did_itself(dsn: str, pool: Pool, tmp_path: Path) -> None:
+    client = Client(pool=pool)
+    async with serve(dsn, registry=registry):
+        job_id = await client.enqueue("booking", make_input(tmp_path, 1))
+        assert (await wait_status(pool, job_id))["status"] == "completed"
+        forked = await client.fork(job_id, "mail", input=make_input(tmp_path, 1, fails=["mail"]))
+        row = await wait_status(pool, forked)
+        assert (row["status"], row["pipeline_step"], told(tmp_path, "undone")) == ("failed", "mail", [])
+        forked = await client.fork(job_id, "car", input=make_input(tmp_path, 1, fails=["mail"]))
+        for times in (1, 2):
+            assert (await wait_status(pool, forked))["status"] == "failed"
+            assert told(tmp_path, "undone") == [("undone", "undo:car")] * times
+            await client.retry(forked)
+            await wait_entries(tmp_path, "undone", times + 1)
+        assert (await wait_status(pool, forked))["status"] == "failed"
+        acted = [name for _, name in told(tmp_path, "acted")]
+        assert acted == ["flight", "note", "hotel", "car", "mail", "car", "car", "car"], "the rest was kept"
+        await client.retry_from(forked, "hotel")
+        await wait_entries(tmp_path, "undone", 5)
+        assert (await wait_status(pool, forked))["status"] == "failed"
+    assert told(tmp_path, "undone")[3:] == [("undone", "undo:car"), ("undone", "undo:hotel")]
+
+
+async def test_the_items_of_a_map_that_a_fork_took_over_are_not_undone(
+    dsn: str, pool: Pool, tmp_path: Path
+) -> None:
+    client = Client(pool=pool)
+    given = make_input(tmp_path, 1, stay="none", elements=["x", "y"])
+    async with serve(dsn, registry=registry):
+        job_id = await client.enqueue("fleet", given)
+        assert (await wait_status(pool, job_id))["status"] == "completed"
+        forked = await client.fork(job_id, "stay", input=given | {"stay": "signal"})
+        await wait_reason(pool, forked, "signal")
+        assert await client.request_cancel(forked) == "cancelled", "at once"
+        forked = await client.fork(job_id, "list_elements", input=given | {"stay": "signal"})
+        await wait_reason(pool, forked, "signal")
+        assert await client.request_cancel(forked) == "undoing"
+        await wait_status(pool, forked)
+    undone = {one.what for one in entries(tmp_path) if one.what.startswith("undone")}
+    assert undone == {"undone-0-x", "undone-1-y"}
+    assert told(tmp_path, "undone") == []

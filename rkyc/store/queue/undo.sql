@@ -9,9 +9,12 @@ WITH ended AS MATERIALIZED (
   WHERE h.job_id = :job_id AND h.state IN ('failed', 'cancelled') AND h.step !~ '^undo:'
 ), done AS MATERIALIZED (
   -- What the items of a map did is undone on their own branches.
-  SELECT c.step, coalesce(jsonb_agg(DISTINCT c.branch) FILTER (WHERE c.branch >= 131072), '[]') AS branches
+  SELECT c.step, bool_or(c.is_done) AS is_done,
+    coalesce(jsonb_agg(DISTINCT c.branch) FILTER (WHERE c.branch >= 131072 AND c.is_done), '[]') AS branches
   FROM ended e CROSS JOIN LATERAL (
-    SELECT c.step, c.branch FROM rkyc.checkpoint c WHERE c.job_id = e.job_id AND c.step !~ '^undo:' OFFSET 0
+    -- What a fork took over has no fence: its source did it. It is kept like the rest, but not undone.
+    SELECT c.step, c.branch, c.fence >= 0 AS is_done FROM rkyc.checkpoint c
+    WHERE c.job_id = e.job_id AND c.step !~ '^undo:' OFFSET 0
   ) c
   WHERE e.undo IS NOT NULL GROUP BY c.step
 ), planned AS MATERIALIZED (
@@ -19,7 +22,7 @@ WITH ended AS MATERIALIZED (
     (array_agg(coalesce(u.value ->> 'lane', e.lane) ORDER BY u.number))[1] AS lane,
     jsonb_object_agg(u.value ->> 'step', d.branches) FILTER (WHERE u.value ? 'map') AS items
   FROM ended e CROSS JOIN LATERAL jsonb_array_elements(e.undo) WITH ORDINALITY u(value, number)
-  JOIN done d ON d.step = u.value ->> 'step'
+  JOIN done d ON d.step = u.value ->> 'step' AND d.is_done
   GROUP BY e.job_id
 ), gone AS (
   DELETE FROM rkyc.history h WHERE h.job_id = :job_id AND EXISTS (SELECT FROM planned) RETURNING h.*
@@ -57,7 +60,7 @@ SELECT EXISTS (
   SELECT FROM (SELECT j.pipeline, j.version FROM rkyc.job j WHERE j.id = :job_id OFFSET 0) j
   CROSS JOIN LATERAL (SELECT v.graph FROM rkyc.pipeline_version v WHERE v.name = j.pipeline AND v.version = j.version OFFSET 0) v
   CROSS JOIN LATERAL jsonb_array_elements(v.graph -> 'undo') u
-  CROSS JOIN LATERAL (SELECT FROM rkyc.checkpoint c WHERE c.job_id = :job_id AND c.step = u.value ->> 'step' LIMIT 1) c);
+  CROSS JOIN LATERAL (SELECT FROM rkyc.checkpoint c WHERE c.job_id = :job_id AND c.step = u.value ->> 'step' AND c.fence >= 0 LIMIT 1) c);
 
 -- name: is_undoing
 SELECT EXISTS (SELECT FROM rkyc.undoing_task u WHERE u.job_id = :job_id);
