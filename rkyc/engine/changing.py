@@ -19,7 +19,8 @@ from rkyc.flow import payload
 from rkyc.flow.compare import Difference, compare_json
 from rkyc.flow.identity import DoneStep, find_changed
 from rkyc.flow.pipeline import Registry
-from rkyc.flow.restart import Restart, plan_restart
+from rkyc.flow.restart import Restart, explain_again, plan_restart
+from rkyc.flow.undo import BEGIN
 from rkyc.store.pool import Connection, Pool, Record
 from rkyc.store.queue import audit, dead_letters, jobs, restarts
 from rkyc.store.queue.restarts import NewFork
@@ -74,7 +75,7 @@ class Changing:
 
         Raises:
             NotFoundError, InvalidInputError: no such job or step.
-            ConflictError: it has not ended, or went on as another job, or another one holds its unique key.
+            ConflictError: it has not ended, went on as another job, was undone in part, or another one holds its key.
         """
         pool = await self.pool()
         async with pool.transaction() as conn:
@@ -114,7 +115,7 @@ class Changing:
 
         Raises:
             NotFoundError, InvalidInputError: no such job or step; an output of a step that is not kept.
-            ConflictError: rows must be carried over and their code is not here.
+            ConflictError: rows must be carried over and their code is not here; it is being undone, or was in part.
         """
         pool = await self.pool()
         edits = await _wrap_edits(pool, self._payloads, job_id, input, outputs or {})
@@ -168,14 +169,16 @@ class Changing:
                     f"no worker has served {source['pipeline']}@{target} yet: start one, so that it is known what changed"
                 )
             done = await _list_done(conn, source)
-            reasons = find_changed(
+            changed = find_changed(
                 done,
                 payload.decode(today),
                 steps={one["name"] for one in graph["steps"]},
                 is_input_changed=edits.is_input_changed,
                 redoes_degraded=degraded,
             )
-            plan = plan_restart(graph, {one.step for one in done}, reasons)
+            completed = {one.step for one in done}
+            # What was not completed the plan finds by itself: it knows what was gone past.
+            plan = plan_restart(graph, completed, changed)
             costs = await restarts.sum_costs(conn, source["id"])
             job_uuid, lanes = None, []
             if plan.again and not dry_run:
@@ -188,7 +191,7 @@ class Changing:
         if lanes:
             async with pool.connection() as conn:
                 await jobs.notify(conn, jobs.WAKE_CHANNEL, lanes)
-        return _tell_rerun(job_uuid, target, plan, reasons, costs)
+        return _tell_rerun(job_uuid, target, plan, explain_again(graph, plan, completed, changed), costs)
 
     async def diff(self: _Changer, before_id: UUID, after_id: UUID) -> JobsDiff:
         """Compare the outputs of two jobs' steps, and their costs.
@@ -243,9 +246,21 @@ async def _read_graph(conn: Connection, pipeline: str, version: int | None) -> t
 
 
 async def _list_done(conn: Connection, source: Record) -> list[DoneStep]:
+    """Return a job's completed steps.
+
+    Raises:
+        ConflictError: some of them are undone, and their outputs stand for nothing.
+    """
     rows = await restarts.list_done_steps(
         conn, source["id"], pipeline=source["pipeline"], version=source["version"]
     )
+    # It is put aside when all is undone.
+    if any(row["step"] == BEGIN for row in rows):
+        if source["state"] is None:
+            raise ConflictError(f"job {source['uuid']} is being undone: wait for its end")
+        raise ConflictError(
+            f"job {source['uuid']} was undone in part: `rkyc jobs retry` goes on with the undoing first"
+        )
     return [
         DoneStep(
             row["step"],
@@ -345,7 +360,7 @@ def _tell_rerun(
         version,
         plan.again,
         kept,
-        {name: reasons.get(name, "it comes after a step that runs again") for name in plan.again},
+        reasons,
         before_usd=sum(spent.values()),
         again_usd=sum(spent.get(name, 0.0) for name in plan.again),
         saved_usd=sum(spent.get(name, 0.0) for name in kept),

@@ -19,7 +19,7 @@ from rkyc.engine.cancelling import Cancelling
 from rkyc.engine.changing import Changing
 from rkyc.engine.dead_letters import DeadLetters
 from rkyc.engine.enqueuer import GROUP_ROWS_MAX, Enqueuer
-from rkyc.engine.intake import encode_input, encode_traits, insert_jobs, make_job_ids
+from rkyc.engine.intake import encode_input, encode_metadata, encode_traits, insert_jobs, make_job_ids
 from rkyc.engine.looking import Looking
 from rkyc.engine.messages import Messaging
 from rkyc.engine.migrating import Migrating
@@ -33,7 +33,6 @@ from rkyc.errors import (
     InvalidInputError,
     NotFoundError,
 )
-from rkyc.flow import payload
 from rkyc.flow.envelope import Codec
 from rkyc.flow.unique import Unique
 from rkyc.store.pool import Connection, Pool
@@ -137,7 +136,7 @@ class Client(Budgeting, Looking, Messaging, Broadcasting, Cancelling, Changing, 
             lane,
             run_at,
             deadline_s,
-            payload.encode(metadata) if metadata else None,
+            encode_metadata(metadata),
             webhook_url,
             budget_usd,
             idempotency_key,
@@ -213,7 +212,7 @@ class Client(Budgeting, Looking, Messaging, Broadcasting, Cancelling, Changing, 
         new = NewJobs(
             pipeline,
             lane,
-            metadata=payload.encode(metadata) if metadata else None,
+            metadata=encode_metadata(metadata),
             traits=add_tenant(encode_traits(fair_key=fair_key, weight=weight), tenant),
             fair_key=fair_key,
         )

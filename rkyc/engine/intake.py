@@ -48,6 +48,20 @@ def encode_input(value: Any) -> str:
     return text
 
 
+def encode_metadata(value: dict[str, Any] | None) -> str | None:
+    """Return a new job's metadata as JSON text; None: it has none.
+
+    Raises:
+        InvalidInputError: it is no object, or can't be stored.
+    """
+    if value is not None and not isinstance(value, dict):
+        raise InvalidInputError(f"metadata is of type {type(value).__name__}: expected a dict, or None")
+    try:
+        return payload.encode(value) if value else None
+    except OutputInvalidError as error:
+        raise InvalidInputError(f"the job's metadata can't be stored: {error}") from error
+
+
 async def insert_jobs(
     enqueuer: Enqueuer,
     conn: Connection,

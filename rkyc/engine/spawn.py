@@ -14,7 +14,7 @@ from uuid import UUID
 
 from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.enqueuer import Enqueuer
-from rkyc.engine.intake import encode_input, insert_jobs, make_job_ids
+from rkyc.engine.intake import encode_input, encode_metadata, insert_jobs, make_job_ids
 from rkyc.engine.journal import StepJournal
 from rkyc.engine.leases import write_under_lease
 from rkyc.engine.payloads import Payloads, tenant_of
@@ -161,13 +161,12 @@ class StepChildren:
             "on_end": ["parent"],
             "parent": {"job_id": str(claim.uuid), "step": self._step, "depth": self._depth() + 1},
         }
-        metadata = options.get("metadata")
         return NewJobs(
             pipeline,
             options.get("lane", claim.job_lane),
             options.get("run_at"),
             options.get("deadline_s"),
-            payload.encode(metadata) if metadata else None,
+            encode_metadata(options.get("metadata")),
             traits=payload.encode(traits),
             fair_key=own.get("fair_key"),
         )

@@ -46,19 +46,17 @@ def find_changed(
     is_input_changed: bool,
     redoes_degraded: bool,
 ) -> dict[str, str]:
-    """Return the steps whose own outputs no longer stand, each with the reason in one line.
+    """Return the completed steps whose own outputs no longer stand, each with the reason in one line.
 
-    `now` is what the steps declare today, `steps` those of the pipeline as it is.
+    `now` is what the steps declare today, `steps` those of the pipeline as it is. What never ran is not told here:
+    a route may have gone past it.
     """
-    latest = {one.step: one for one in done}
+    latest = {one.step: one for one in done if one.step in steps}
     changed = {}
-    for name in steps:
-        was = latest.get(name)
+    for name, was in latest.items():
         today = tuple(now.get(name, ()))
         if is_input_changed:
             changed[name] = "the job's input changed"
-        elif was is None:
-            changed[name] = "it was not completed"
         elif was.identity is None:
             changed[name] = "it is not known what it was made under"
         elif was.identity != today:

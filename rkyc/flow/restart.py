@@ -122,6 +122,27 @@ def plan_restart(graph: Mapping[str, Any], done: Set[str], again: Iterable[str])
     )
 
 
+def explain_again(
+    graph: Mapping[str, Any], plan: Restart, done: Set[str], changed: Mapping[str, str]
+) -> dict[str, str]:
+    """Return why each step of a plan runs again; `changed` has the reasons of those that were asked for."""
+    before = find_before(graph)
+    choosing = {one["name"] for one in graph["steps"] if "arms" in one}
+    reasons = {}
+    for name in plan.again:
+        if name in changed:
+            reasons[name] = changed[name]
+        elif any(other in plan.again for other in before[name]):
+            reasons[name] = "it comes after a step that runs again"
+        elif name not in done:
+            reasons[name] = "it was not completed"
+        elif name in choosing:
+            reasons[name] = "nothing that it chose was completed"
+        else:
+            reasons[name] = "it gives the list of a map of which something runs again"
+    return reasons
+
+
 def _find_forked(steps: Mapping[str, Any]) -> set[str]:
     """Return the steps behind a fork or a map, where a job is counted on a row of its own; before, its one task counts.
 

@@ -6,16 +6,18 @@ for the same thing make one job, and a later one is welcome.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 from rkyc.errors import DefinitionError
+from rkyc.flow.payload import is_storable
 
 HeldWhile: TypeAlias = Literal["pending", "running", "unfinished"]
 OnConflict: TypeAlias = Literal["keep", "replace"]
 
 KEY_CHARS_MAX = 255
+# Ten years.
+FOR_S_MAX = 315_360_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +37,10 @@ class Unique:
     on_conflict: OnConflict = "keep"
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.key) <= KEY_CHARS_MAX:
+        if not (1 <= len(self.key) <= KEY_CHARS_MAX and is_storable(self.key)):
             raise DefinitionError(
-                f"unique key {self.key[:40]!r} has {len(self.key)} characters: expected 1 to {KEY_CHARS_MAX}"
+                f"unique key {self.key[:40]!r} has {len(self.key)} characters: expected 1 to {KEY_CHARS_MAX}, without NUL "
+                "and halves of surrogate pairs"
             )
         if self.while_ is not None and self.for_s is not None:
             raise DefinitionError(
@@ -48,9 +51,9 @@ class Unique:
                 f"unique key {self.key!r}: while_ {self.while_!r} with on_conflict {self.on_conflict!r} can't be used: "
                 f"expected one of {', '.join(get_args(HeldWhile))}, and one of {', '.join(get_args(OnConflict))}"
             )
-        if self.for_s is not None and not 0 < self.for_s < math.inf:
+        if self.for_s is not None and not 0 < self.for_s <= FOR_S_MAX:
             raise DefinitionError(
-                f"unique key {self.key!r}: for_s {self.for_s} can't be used: expected seconds > 0"
+                f"unique key {self.key!r}: for_s {self.for_s} can't be used: expected seconds > 0, at most {FOR_S_MAX}"
             )
 
     @property

@@ -11,7 +11,7 @@ import pytest
 from rkyc.engine.client import Client
 from rkyc.errors import ConflictError, InvalidInputError, NotFoundError, PermanentException
 from rkyc.flow import payload
-from rkyc.flow.graph import chain, group
+from rkyc.flow.graph import Part, chain, group, map_over, route
 from rkyc.flow.pipeline import Pipeline, Registry
 from rkyc.flow.step import step
 from rkyc.store.pool import Pool
@@ -212,6 +212,60 @@ async def test_a_rerun_runs_what_was_declared_anew_and_all_after_it(
         assert (await client.rerun(rerun.job_id)).again == ()
     assert payload.decode(row["metadata"])["rerun_of"] == str(job_id)
     assert ran(tmp_path) == ["first", "ask", "ask_again", "add", "ask_again", "add"]
+
+
+@step
+async def choose(ctx: Any) -> str:
+    return "x"
+
+
+@step
+async def give(ctx: Any) -> list[int]:
+    return [1, 2]
+
+
+@step
+async def give_nothing(ctx: Any) -> list[int]:
+    return []
+
+
+@step
+async def work(ctx: Any) -> dict[str, Any]:
+    return {}
+
+
+@step
+async def break_down(ctx: Any) -> dict[str, Any]:
+    raise PermanentException("meant to fail")
+
+
+PAST = {
+    "route": route(choose, {"x": work.named("x"), "y": work.named("y")}),
+    "optional chain": chain(break_down, work.named("past"), optional=True),
+    "empty map": chain(give_nothing, map_over(work.named("item")), work.named("all")),
+    "route in a map": chain(
+        give, map_over(route(choose, {"x": work.named("x"), "y": work.named("y")})), work.named("all")
+    ),
+}
+
+
+@pytest.mark.parametrize("way", PAST)
+async def test_a_rerun_leaves_alone_what_its_job_went_past(dsn: str, pool: Pool, way: str) -> None:
+    def build(part: Part, version: str) -> Pipeline:
+        return Pipeline("past", 1, chain(work, part, work.named("last").with_policy(version=version)))
+
+    client = Client(pool=pool)
+    async with serve(dsn, build(PAST[way], "1")):
+        job_id = await run(pool, "past", {})
+        assert (await client.rerun(job_id)).again == ()
+    async with serve(dsn, build(PAST[way], "2")):
+        rerun = await client.rerun(job_id)
+        assert rerun.again == ("last",)
+        assert rerun.job_id is not None
+        await wait_status(pool, rerun.job_id, "completed")
+        again = (await client.rerun(job_id, input={"n": 2}, dry_run=True)).again
+        assert (again[0], again[-1]) == ("work", "last")
+        await client.rerun(job_id, degraded=True, dry_run=True)
 
 
 async def test_another_input_runs_everything_again_and_the_newest_version_is_taken(

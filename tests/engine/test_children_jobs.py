@@ -241,6 +241,18 @@ async def test_a_child_that_can_not_be_started_fails_the_step(
     assert await child_ids(pool) == []
 
 
+async def test_a_child_takes_no_metadata_that_is_no_object(dsn: str, pool: Pool) -> None:
+    @step
+    async def mislabel(ctx: Any) -> Any:
+        return await ctx.spawn("leading", {}, metadata=[1])
+
+    async with serve(dsn, Pipeline("mislabelling", 1, mislabel)):
+        job_id = await Client(pool=pool).enqueue("mislabelling", {})
+        row = await wait_status(pool, job_id)
+    assert (row["status"], row["error_code"]) == ("failed", "INPUT_INVALID")
+    assert "expected a dict" in row["error_message"]
+
+
 async def test_a_pipeline_that_starts_itself_ends_somewhere(dsn: str, pool: Pool) -> None:
     @step
     async def again(ctx: Any, input: dict[str, Any]) -> Any:

@@ -164,6 +164,27 @@ async def test_an_input_that_can_not_be_stored_is_refused_at_the_call(
     assert await count_rows(pool, "job") == 0
 
 
+@pytest.mark.parametrize("key", ["", "k" * 256, "a\0b", "\ud800"], ids=ascii)
+async def test_a_key_that_can_not_be_kept_is_refused_at_the_call(
+    client: Client, pool: Pool, key: str
+) -> None:
+    with pytest.raises(InvalidInputError, match="expected 1 to 255"):
+        await client.submit("single", {}, idempotency_key=key)
+    assert await count_rows(pool, "job") == 0
+    assert (await client.submit("single", {}, idempotency_key="k" * 255)).is_new
+
+
+@pytest.mark.parametrize("given", [[1], [], "text", 5, {"t": "a\0b"}, {"n": math.nan}], ids=ascii)
+async def test_metadata_that_is_no_object_is_refused_at_the_call(
+    client: Client, pool: Pool, given: Any
+) -> None:
+    with pytest.raises(InvalidInputError, match="metadata"):
+        await client.submit("single", {}, metadata=given)
+    with pytest.raises(InvalidInputError, match="metadata"):
+        await client.enqueue_many("single", [{}], metadata=given)
+    assert await count_rows(pool, "job") == 0
+
+
 @pytest.mark.parametrize(
     "option",
     [

@@ -13,6 +13,7 @@ import pytest
 from rkyc.engine import endings
 from rkyc.engine.client import Client
 from rkyc.engine.orphans import Orphans
+from rkyc.errors import ConflictError
 from rkyc.flow import payload
 from rkyc.flow.graph import chain
 from rkyc.flow.pipeline import Pipeline, Registry
@@ -195,3 +196,91 @@ async def test_a_holder_of_a_key_that_must_be_undone_is_kept(dsn: str, pool: Poo
         assert again.is_new
         assert (await wait_status(pool, again.job_id))["status"] == "completed"
     assert await tasks_left(pool) == []
+
+
+async def refuse_all(client: Client, job_id: UUID, step: str, why: str) -> None:
+    for start in (client.fork(job_id, step), client.rerun(job_id), client.retry_from(job_id, step)):
+        with pytest.raises(ConflictError, match=why):
+            await start
+
+
+async def test_a_job_that_was_undone_in_part_is_not_started_from_what_it_did(
+    dsn: str, pool: Pool, tmp_path: Path
+) -> None:
+    client = Client(pool=pool)
+    given = make_input(tmp_path, 1, fails=["mail"], undo_fails={"flight": "always"})
+    async with serve(dsn, registry=registry):
+        job_id = await client.enqueue("booking", given)
+        assert (await wait_status(pool, job_id))["pipeline_step"] == "undo:flight"
+        await refuse_all(client, job_id, "mail", "undone in part: `rkyc jobs retry` goes on with the undoing")
+        await query(
+            pool, "UPDATE rkyc.checkpoint SET output = output #- '{job,undo_fails}' WHERE step = 'flight'"
+        )
+        await client.retry(job_id)
+        assert (await wait_status(pool, job_id))["pipeline_step"] == "mail"
+        await query(pool, "UPDATE rkyc.job SET input = input - 'fails' - 'undo_fails'")
+        assert (await client.rerun(job_id, dry_run=True)).kept == ()
+        forked = await client.fork(job_id, "mail")
+        assert (await wait_status(pool, forked))["status"] == "completed"
+        await client.retry_from(job_id, "mail")
+        assert (await wait_status(pool, job_id))["status"] == "completed"
+    for each in (job_id, forked):
+        done = await query(pool, "SELECT step FROM rkyc.step_status WHERE job_id = $1", each)
+        assert {one["step"] for one in done} >= {"flight", "hotel", "car", "mail"}
+    # Once by the fork and once by the job itself.
+    assert [one for one in told(tmp_path, "acted") if one[1] == "flight"] == [("acted", "flight")] * 3
+
+
+async def test_a_job_that_is_being_undone_is_not_forked(dsn: str, pool: Pool, tmp_path: Path) -> None:
+    client = Client(pool=pool)
+    async with serve(dsn, registry=registry):
+        job_id = await client.enqueue("trip", make_input(tmp_path, 1, stay="signal", wait=60))
+        await wait_reason(pool, job_id, "signal")
+        assert await client.request_cancel(job_id) == "undoing"
+        with pytest.raises(ConflictError, match="is being undone: wait for its end"):
+            await client.fork(job_id, "hotel")
+        assert await client.request_cancel(job_id) == "cancelled"
+        await refuse_all(client, job_id, "hotel", "undone in part")
+
+
+async def test_a_fork_that_fails_undoes_only_what_it_did_itself(dsn: str, pool: Pool, tmp_path: Path) -> None:
+    client = Client(pool=pool)
+    async with serve(dsn, registry=registry):
+        job_id = await client.enqueue("booking", make_input(tmp_path, 1))
+        assert (await wait_status(pool, job_id))["status"] == "completed"
+        forked = await client.fork(job_id, "mail", input=make_input(tmp_path, 1, fails=["mail"]))
+        row = await wait_status(pool, forked)
+        assert (row["status"], row["pipeline_step"], told(tmp_path, "undone")) == ("failed", "mail", [])
+        forked = await client.fork(job_id, "car", input=make_input(tmp_path, 1, fails=["mail"]))
+        for times in (1, 2):
+            assert (await wait_status(pool, forked))["status"] == "failed"
+            assert told(tmp_path, "undone") == [("undone", "undo:car")] * times
+            await client.retry(forked)
+            await wait_entries(tmp_path, "undone", times + 1)
+        assert (await wait_status(pool, forked))["status"] == "failed"
+        acted = [name for _, name in told(tmp_path, "acted")]
+        assert acted == ["flight", "note", "hotel", "car", "mail", "car", "car", "car"], "the rest was kept"
+        await client.retry_from(forked, "hotel")
+        await wait_entries(tmp_path, "undone", 5)
+        assert (await wait_status(pool, forked))["status"] == "failed"
+    assert told(tmp_path, "undone")[3:] == [("undone", "undo:car"), ("undone", "undo:hotel")]
+
+
+async def test_the_items_of_a_map_that_a_fork_took_over_are_not_undone(
+    dsn: str, pool: Pool, tmp_path: Path
+) -> None:
+    client = Client(pool=pool)
+    given = make_input(tmp_path, 1, stay="none", elements=["x", "y"])
+    async with serve(dsn, registry=registry):
+        job_id = await client.enqueue("fleet", given)
+        assert (await wait_status(pool, job_id))["status"] == "completed"
+        forked = await client.fork(job_id, "stay", input=given | {"stay": "signal"})
+        await wait_reason(pool, forked, "signal")
+        assert await client.request_cancel(forked) == "cancelled", "at once"
+        forked = await client.fork(job_id, "list_elements", input=given | {"stay": "signal"})
+        await wait_reason(pool, forked, "signal")
+        assert await client.request_cancel(forked) == "undoing"
+        await wait_status(pool, forked)
+    undone = {one.what for one in entries(tmp_path) if one.what.startswith("undone")}
+    assert undone == {"undone-0-x", "undone-1-y"}
+    assert told(tmp_path, "undone") == []

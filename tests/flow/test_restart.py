@@ -9,7 +9,7 @@ import pytest
 from rkyc.errors import InvalidInputError
 from rkyc.flow.compile import compile_graph
 from rkyc.flow.graph import Part, chain, group, map_over, route
-from rkyc.flow.restart import JoinLeft, KeptStep, Start, plan_restart
+from rkyc.flow.restart import JoinLeft, KeptStep, Start, explain_again, plan_restart
 from rkyc.flow.step import step
 
 
@@ -131,3 +131,21 @@ def test_a_join_behind_routes_waits_for_one_arrival_of_each_member() -> None:
 def test_what_an_optional_chain_left_out_is_not_missed() -> None:
     graph = describe(a, chain(b, c, optional=True), d, e)
     assert plan_restart(graph, {"a", "b", "d", "e"}, ["e"]).again == ("e",)
+
+
+def test_each_step_of_a_plan_has_the_reason_why_it_runs_again() -> None:
+    done = {"a", "listed", "b", "c", "d"}
+    plan = plan_restart(MAPPED, done, ["c"])
+    after = "it comes after a step that runs again"
+    assert explain_again(MAPPED, plan, done, {"c": "c@1 became c@2"}) == {
+        "listed": "it gives the list of a map of which something runs again",
+        "b": after,
+        "c": "c@1 became c@2",
+        "d": after,
+        "e": after,
+    }
+    routed = describe(route(b, {"x": c, "y": d}), e)
+    assert explain_again(routed, plan_restart(routed, {"b"}, []), {"b"}, {})["b"] == (
+        "nothing that it chose was completed"
+    )
+    assert explain_again(routed, plan_restart(routed, set(), []), set(), {})["b"] == "it was not completed"

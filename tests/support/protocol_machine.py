@@ -73,7 +73,8 @@ class SideBySide(Play):
 
         number, uuid = self.theatre.run(real())
         model = actions.fork(source.graph, source.model, name)
-        self.twins.append(Twin(number, uuid, source.graph, model, dict(source.fences)))
+        # What it takes over was done under no lease of its own.
+        self.twins.append(Twin(number, uuid, source.graph, model, dict.fromkeys(source.fences, -1)))
 
     @precondition(lambda self: len(self._paused()) < len(self._live()))
     @rule(data=st.data())

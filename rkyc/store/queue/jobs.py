@@ -11,6 +11,7 @@ from datetime import datetime
 from uuid import UUID
 
 from rkyc.errors import InvalidInputError
+from rkyc.flow.payload import is_storable
 from rkyc.store.pool import Connection, Record, fetch, fetch_row, fetch_value
 from rkyc.store.statements import load
 
@@ -20,6 +21,7 @@ PROGRESS_CHANNEL = "job_progress"
 # Ten years.
 DEADLINE_S_MAX = 315_360_000
 BUDGET_USD_MAX = 1_000_000
+KEY_CHARS_MAX = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,12 @@ class NewJobs:
     fair_key: str | None = None
 
     def __post_init__(self) -> None:
+        key = self.idempotency_key
+        if key is not None and not (1 <= len(key) <= KEY_CHARS_MAX and is_storable(key)):
+            raise InvalidInputError(
+                f"idempotency key {key[:40]!r} has {len(key)} characters: expected 1 to {KEY_CHARS_MAX}, without NUL and "
+                "halves of surrogate pairs"
+            )
         if self.deadline_s is not None and not 0 < self.deadline_s <= DEADLINE_S_MAX:
             raise InvalidInputError(
                 f"deadline_s {self.deadline_s} can't be used: expected seconds from now, more than 0, at most {DEADLINE_S_MAX}"

@@ -67,7 +67,8 @@ WITH source AS (
 ), copied AS (
   INSERT INTO rkyc.checkpoint (job_id, seq, branch, step, next_step, attempt, fence, worker_id, output, degraded, warnings, metadata,
                                started_at, finished_at)
-  SELECT n.id, k.number, k.kept_branch, k.kept_step, k.kept_next, k.attempt, k.fence, k.worker_id,
+  -- No fence of its own: what another job did is not undone with this one.
+  SELECT n.id, k.number, k.kept_branch, k.kept_step, k.kept_next, k.attempt, -1, k.worker_id,
     coalesce(k.edited::jsonb, k.output), k.degraded, k.warnings, k.metadata, k.started_at, k.finished_at
   FROM kept k CROSS JOIN new_job n
   RETURNING step
@@ -80,7 +81,7 @@ WITH source AS (
 ), copied_items AS (
   INSERT INTO rkyc.checkpoint (job_id, seq, branch, step, next_step, attempt, fence, worker_id, output, degraded, warnings, metadata,
                                started_at, finished_at)
-  SELECT n.id, i.number, i.new_branch, i.step, i.next_step, i.attempt, i.fence, i.worker_id, i.output, i.degraded, i.warnings, i.metadata,
+  SELECT n.id, i.number, i.new_branch, i.step, i.next_step, i.attempt, -1, i.worker_id, i.output, i.degraded, i.warnings, i.metadata,
     i.started_at, i.finished_at
   FROM items i CROSS JOIN new_job n
 ), elements AS (

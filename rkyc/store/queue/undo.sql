@@ -12,8 +12,9 @@ WITH ended AS MATERIALIZED (
   SELECT c.step, bool_or(c.is_done) AS is_done,
     coalesce(jsonb_agg(DISTINCT c.branch) FILTER (WHERE c.branch >= 131072 AND c.is_done), '[]') AS branches
   FROM ended e CROSS JOIN LATERAL (
-    -- An optional step that failed has its checkpoint too: it is kept or begun again like the others, but not undone.
-    SELECT c.step, c.branch, (c.warnings @> '[{"failed": true}]') IS NOT TRUE AS is_done FROM rkyc.checkpoint c
+    -- Kept or begun again like the others, but not undone: an optional step that failed, and what a fork took over, which
+    -- has no fence, for its source did it.
+    SELECT c.step, c.branch, c.fence >= 0 AND (c.warnings @> '[{"failed": true}]') IS NOT TRUE AS is_done FROM rkyc.checkpoint c
     WHERE c.job_id = e.job_id AND c.step !~ '^undo:' OFFSET 0
   ) c
   WHERE e.undo IS NOT NULL GROUP BY c.step
@@ -62,7 +63,8 @@ SELECT EXISTS (
   CROSS JOIN LATERAL jsonb_array_elements(v.graph -> 'undo') u
   CROSS JOIN LATERAL (
     SELECT FROM rkyc.checkpoint c
-    WHERE c.job_id = :job_id AND c.step = u.value ->> 'step' AND (c.warnings @> '[{"failed": true}]') IS NOT TRUE LIMIT 1) c);
+    WHERE c.job_id = :job_id AND c.step = u.value ->> 'step' AND c.fence >= 0 AND (c.warnings @> '[{"failed": true}]') IS NOT TRUE
+    LIMIT 1) c);
 
 -- name: is_undoing
 SELECT EXISTS (SELECT FROM rkyc.undoing_task u WHERE u.job_id = :job_id);
