@@ -118,6 +118,8 @@ async def test_jobs_and_lanes_are_paused_and_resumed(host: Host, tmp_path: Path)
     assert (await host.run("jobs", "list", "--json")).json[0]["wait_reason"] == "paused"
     assert (await host.run("lanes", "resume", "default")).out == "lane default resumed\n"
     assert (await host.run("pipelines", "pause", "nothing")).code == 2
+    wrong = await host.run("tenants", "pause", "")
+    assert wrong.code == 2 and "no tenant can be called ''" in wrong.err
     assert "no tenant is paused" in (await host.run("tenants", "list")).err
 
 
