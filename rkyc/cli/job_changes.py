@@ -259,7 +259,7 @@ def _read_output(given: str) -> tuple[str, Any]:
     step, sign, text = given.partition("=")
     if not sign:
         raise ConfigError(f"--set {given}: expected STEP=JSON, such as fetch='{{\"n\": 1}}'")
-    return step, read_json_input(text)
+    return step, read_json_input(text, f"--set {step}")
 
 
 def _shorten(value: Any) -> str:
