@@ -25,6 +25,7 @@ from rkyc.store.queue import audit, dead_letters, jobs, restarts
 from rkyc.store.queue.restarts import NewFork
 
 RUNS_MAX = 1000
+_VERSION_MAX = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +233,8 @@ async def _read_source(conn: Connection, job_id: UUID) -> Record:
 
 
 async def _read_graph(conn: Connection, pipeline: str, version: int | None) -> tuple[dict[str, Any], int]:
-    row = await restarts.read_version_graph(conn, pipeline, version)
+    is_possible = version is None or 0 < version <= _VERSION_MAX
+    row = await restarts.read_version_graph(conn, pipeline, version) if is_possible else None
     if row is None:
         raise NotFoundError(f"no version {version} of {pipeline} was ever served on this database")
     return payload.decode(row["graph"]), row["version"]

@@ -259,8 +259,10 @@ async def test_another_input_runs_everything_again_and_the_newest_version_is_tak
     async with serve(dsn, newer):
         plan = await client.rerun(job_id, dry_run=True)
         assert (plan.version, plan.again) == (2, ())
-        with pytest.raises(NotFoundError, match="no version 3"):
-            await client.rerun(job_id, version=3)
+        for version in (3, 0, 2**40, -(2**40)):
+            for start in (client.rerun(job_id, version=version), client.fork(job_id, "ask", version=version)):
+                with pytest.raises(NotFoundError, match=f"no version {version} "):
+                    await start
 
 
 async def test_what_a_kept_step_saved_is_carried_over_or_the_fork_is_refused(
