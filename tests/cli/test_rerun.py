@@ -104,6 +104,8 @@ async def test_a_job_is_forked_compared_and_started_again_from_a_step(host: Host
     assert wrong.code == 2 and "--set s2 is not JSON" in wrong.err
     wrong = await host.run("jobs", "fork", job_id, "--from", "s3", "--version", "99999999999")
     assert wrong.code == 2 and "no version 99999999999 of chained" in wrong.err
+    planned = await host.run("rerun", job_id, "--input", "null", "--dry-run", "--json")
+    assert len(planned.json["again"]) == 8
     wrong = await host.run("rerun", job_id)
     assert wrong.code == 2 and "--changed, --degraded or --input" in wrong.err
 

@@ -265,6 +265,27 @@ async def test_another_input_runs_everything_again_and_the_newest_version_is_tak
                     await start
 
 
+async def test_null_is_an_input_like_any_other(dsn: str, pool: Pool) -> None:
+    @step
+    async def show(ctx: Any, job: Any) -> Any:
+        return {"job": job}
+
+    client = Client(pool=pool)
+    async with serve(dsn, Pipeline("showing", 1, chain(show, work))):
+        job_id = await client.enqueue("showing", {"n": 1})
+        await wait_status(pool, job_id)
+        rerun = await client.rerun(job_id, input=None)
+        assert rerun.again == ("show", "work")
+        for new, expected in (
+            (rerun.job_id, None),
+            (await client.fork(job_id, "show", input=None), None),
+            (await client.fork(job_id, "show"), {"n": 1}),
+        ):
+            assert new is not None
+            await wait_status(pool, new, "completed")
+            assert await client.output(new, "show") == {"job": expected}
+
+
 async def test_what_a_kept_step_saved_is_carried_over_or_the_fork_is_refused(
     dsn: str, pool: Pool, tmp_path: Path
 ) -> None:
