@@ -31,9 +31,8 @@ async def fork_job(request: web.Request) -> web.Response:
     forked = await services.client.fork(
         job_id,
         asked.from_step,
-        input=asked.input,
-        outputs=asked.outputs,
-        version=asked.version,
+        # An input of null is one, too.
+        **asked.model_dump(exclude={"from_step"}, exclude_unset=True),
         registry=services.registry,
         by=name_actor(request),
     )
@@ -50,7 +49,7 @@ async def rerun_job(request: web.Request) -> web.Response:
     job_id = read_job_id(request)
     asked = await read_body(request, RerunRequest, may_be_empty=True)
     rerun = await services.client.rerun(
-        job_id, **asked.model_dump(), registry=services.registry, by=name_actor(request)
+        job_id, **asked.model_dump(exclude_unset=True), registry=services.registry, by=name_actor(request)
     )
     body = {"rerun_of": job_id, **asdict(rerun)}
     if rerun.job_id is None:

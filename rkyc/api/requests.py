@@ -108,7 +108,7 @@ class RetryRequest(Request):
 
 
 class ForkRequest(Request):
-    """The body of POST …/fork; no input: the same."""
+    """The body of POST …/fork; no input: the same, null is another."""
 
     from_step: Name
     input: Any = None

@@ -14,7 +14,7 @@ from rkyc.cli.options import AppOption, DsnOption, JsonOption, make_program, rea
 from rkyc.cli.output import one_line, print_json, print_table, say, show
 from rkyc.cli.program import EXIT_FAILED
 from rkyc.cli.session import load_pipelines, name_actor, open_store, run_async
-from rkyc.engine.changing import JobsDiff, Rerun
+from rkyc.engine.changing import SAME, JobsDiff, Rerun
 from rkyc.errors import ConfigError
 from rkyc.flow.pipeline import Registry
 from rkyc.store.pool import Record
@@ -103,7 +103,7 @@ def fork(
             return await store.client.fork(
                 job_id,
                 from_,
-                input=None if input is None else read_json_input(input),
+                input=SAME if input is None else read_json_input(input),
                 outputs=outputs,
                 version=version,
                 registry=await _load_registry(store, job_id, app),
@@ -211,7 +211,7 @@ def rerun(
             client = store.client
             rerun = await client.rerun(
                 job_id,
-                input=None if input is None else read_json_input(input),
+                input=SAME if input is None else read_json_input(input),
                 degraded=degraded,
                 version=version,
                 registry=await _load_registry(store, job_id, app),
@@ -259,7 +259,7 @@ def _read_output(given: str) -> tuple[str, Any]:
     step, sign, text = given.partition("=")
     if not sign:
         raise ConfigError(f"--set {given}: expected STEP=JSON, such as fetch='{{\"n\": 1}}'")
-    return step, read_json_input(text)
+    return step, read_json_input(text, f"--set {step}")
 
 
 def _shorten(value: Any) -> str:

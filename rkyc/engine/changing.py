@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 from rkyc.engine.intake import encode_input, make_job_ids
@@ -26,6 +26,9 @@ from rkyc.store.queue import audit, dead_letters, jobs, restarts
 from rkyc.store.queue.restarts import NewFork
 
 RUNS_MAX = 1000
+_VERSION_MAX = 2**31 - 1
+# The job's input stays as it was; None is an input, too.
+SAME: Final = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,7 @@ class Changing:
         job_id: UUID,
         step: str,
         *,
-        input: Any = None,
+        input: Any = SAME,
         outputs: Mapping[str, Any] | None = None,
         version: int | None = None,
         registry: Registry | None = None,
@@ -139,7 +142,7 @@ class Changing:
         self: _Changer,
         job_id: UUID,
         *,
-        input: Any = None,
+        input: Any = SAME,
         degraded: bool = False,
         version: int | None = None,
         registry: Registry | None = None,
@@ -239,7 +242,8 @@ async def _read_source(conn: Connection, job_id: UUID) -> Record:
 
 
 async def _read_graph(conn: Connection, pipeline: str, version: int | None) -> tuple[dict[str, Any], int]:
-    row = await restarts.read_version_graph(conn, pipeline, version)
+    is_possible = version is None or 0 < version <= _VERSION_MAX
+    row = await restarts.read_version_graph(conn, pipeline, version) if is_possible else None
     if row is None:
         raise NotFoundError(f"no version {version} of {pipeline} was ever served on this database")
     return payload.decode(row["graph"]), row["version"]
@@ -300,14 +304,14 @@ async def _wrap_edits(
     pool: Pool, payloads: Payloads, job_id: UUID, input: Any, outputs: Mapping[str, Any]
 ) -> _Edits:
     """Encode what is to be changed, and seal it for the job's tenant: before the transaction that names it."""
-    if input is None and not outputs:
+    if input is SAME and not outputs:
         return _Edits(None, False, {})
     texts = {name: encode_input(value) for name, value in outputs.items()}
     async with pool.connection() as conn:
         source = await _read_source(conn, job_id)
     tenant = source["tenant"]
     edited = {name: await payloads.wrap(text, tenant) for name, text in texts.items()}
-    if input is None:
+    if input is SAME:
         return _Edits(None, False, edited)
     text = encode_input(input)
     is_changed = payload.decode(text) != payload.decode(await payloads.unwrap(source["input"]))

@@ -13,13 +13,14 @@ from collections.abc import Callable, Sequence
 from typing import Literal, Protocol, TypeAlias
 from uuid import UUID
 
-from rkyc.errors import ConflictError, DatabaseConnectionError, NotFoundError, RkycError
+from rkyc.errors import ConflictError, DatabaseConnectionError, InvalidInputError, NotFoundError, RkycError
 from rkyc.flow import payload
 from rkyc.flow.job import Claim
 from rkyc.store.pool import Connection, Pool, Record
 from rkyc.store.queue import audit, breakers, commits, jobs, pauses, waits
 
 PauseKind: TypeAlias = Literal["lane", "pipeline", "tenant"]
+NAME_CHARS_MAX = 255
 # A task that moves between two tables is looked for again on a fresh snapshot.
 _TRIES = 20
 _WAKE_ROWS = 1000
@@ -98,7 +99,9 @@ class Pausing:
 
         Raises:
             NotFoundError: no such lane or pipeline.
+            InvalidInputError: no tenant can have such a name.
         """
+        _check_name(kind, name)
         pool = await self.pool()
         async with pool.transaction() as conn:
             names = await pauses.list_names(conn, kind)
@@ -113,7 +116,12 @@ class Pausing:
         return True
 
     async def resume_all(self: _HasPool, kind: PauseKind, name: str, *, by: str = "client") -> bool:
-        """Let a lane, a pipeline or a tenant go on; False: it was not paused."""
+        """Let a lane, a pipeline or a tenant go on; False: it was not paused.
+
+        Raises:
+            InvalidInputError: none can have such a name.
+        """
+        _check_name(kind, name)
         pool = await self.pool()
         async with pool.transaction() as conn:
             if not await pauses.end_pause(conn, kind=kind, name=name):
@@ -183,6 +191,13 @@ async def keep_resumed(conn: Connection, keys: Sequence[str]) -> int:
         total += await wake_paused(conn, key)
     await pauses.forget_pauses(conn, _RESUMED_KEPT_S)
     return total
+
+
+def _check_name(kind: str, name: str) -> None:
+    if not (1 <= len(name) <= NAME_CHARS_MAX and payload.is_storable(name)):
+        raise InvalidInputError(
+            f"no {kind} can be called {name[:40]!r}: expected 1 to {NAME_CHARS_MAX} characters that can be stored"
+        )
 
 
 async def _find_job(conn: Connection, job_id: UUID) -> Record:

@@ -51,6 +51,8 @@ async def test_a_rerun_says_what_there_is_to_run(web: Web, pool: Pool, ended: st
         f"{JOBS}/{ended}/rerun", {"input": {"ledger": "x", "job": 2}, "dry_run": True}
     )
     assert (status, len(rerun["again"])) == (200, 8)
+    status, rerun = await web.post(f"{JOBS}/{ended}/rerun", {"input": None, "dry_run": True})
+    assert (status, len(rerun["again"])) == (200, 8), "null is an input"
 
 
 async def test_a_retry_from_a_step_is_told_to_whoever_reads_the_events(

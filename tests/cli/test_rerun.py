@@ -100,6 +100,12 @@ async def test_a_job_is_forked_compared_and_started_again_from_a_step(host: Host
     assert wrong.code == 2 and "no step is called 'nowhere'" in wrong.err
     wrong = await host.run("jobs", "fork", job_id, "--from", "s3", "--set", "s2")
     assert wrong.code == 2 and "expected STEP=JSON" in wrong.err
+    wrong = await host.run("jobs", "fork", job_id, "--from", "s3", "--set", "s2={")
+    assert wrong.code == 2 and "--set s2 is not JSON" in wrong.err
+    wrong = await host.run("jobs", "fork", job_id, "--from", "s3", "--version", "99999999999")
+    assert wrong.code == 2 and "no version 99999999999 of chained" in wrong.err
+    planned = await host.run("rerun", job_id, "--input", "null", "--dry-run", "--json")
+    assert len(planned.json["again"]) == 8
     wrong = await host.run("rerun", job_id)
     assert wrong.code == 2 and "--changed, --degraded or --input" in wrong.err
 
@@ -118,6 +124,8 @@ async def test_jobs_and_lanes_are_paused_and_resumed(host: Host, tmp_path: Path)
     assert (await host.run("jobs", "list", "--json")).json[0]["wait_reason"] == "paused"
     assert (await host.run("lanes", "resume", "default")).out == "lane default resumed\n"
     assert (await host.run("pipelines", "pause", "nothing")).code == 2
+    wrong = await host.run("tenants", "pause", "")
+    assert wrong.code == 2 and "no tenant can be called ''" in wrong.err
     assert "no tenant is paused" in (await host.run("tenants", "list")).err
 
 

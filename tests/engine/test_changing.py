@@ -280,8 +280,31 @@ async def test_another_input_runs_everything_again_and_the_newest_version_is_tak
     async with serve(dsn, newer):
         plan = await client.rerun(job_id, dry_run=True)
         assert (plan.version, plan.again) == (2, ())
-        with pytest.raises(NotFoundError, match="no version 3"):
-            await client.rerun(job_id, version=3)
+        for version in (3, 0, 2**40, -(2**40)):
+            for start in (client.rerun(job_id, version=version), client.fork(job_id, "ask", version=version)):
+                with pytest.raises(NotFoundError, match=f"no version {version} "):
+                    await start
+
+
+async def test_null_is_an_input_like_any_other(dsn: str, pool: Pool) -> None:
+    @step
+    async def show(ctx: Any, job: Any) -> Any:
+        return {"job": job}
+
+    client = Client(pool=pool)
+    async with serve(dsn, Pipeline("showing", 1, chain(show, work))):
+        job_id = await client.enqueue("showing", {"n": 1})
+        await wait_status(pool, job_id)
+        rerun = await client.rerun(job_id, input=None)
+        assert rerun.again == ("show", "work")
+        for new, expected in (
+            (rerun.job_id, None),
+            (await client.fork(job_id, "show", input=None), None),
+            (await client.fork(job_id, "show"), {"n": 1}),
+        ):
+            assert new is not None
+            await wait_status(pool, new, "completed")
+            assert await client.output(new, "show") == {"job": expected}
 
 
 async def test_what_a_kept_step_saved_is_carried_over_or_the_fork_is_refused(

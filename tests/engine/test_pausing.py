@@ -13,7 +13,7 @@ import pytest
 
 from rkyc.engine.client import Client
 from rkyc.engine.pausing import keep_resumed
-from rkyc.errors import NotFoundError
+from rkyc.errors import InvalidInputError, NotFoundError
 from rkyc.store.pool import Pool
 from tests.support.crashes import checkpoints_by_step, entries, make_input, wait_entries
 from tests.support.engine import announce, query, read_job, serve, wait_all_ended, wait_for, wait_status
@@ -214,3 +214,11 @@ async def test_what_is_not_there_can_not_be_paused(pool: Pool) -> None:
         await client.pause_all("pipeline", "nothing")
     with pytest.raises(NotFoundError):
         await client.pause(uuid4())
+
+
+@pytest.mark.parametrize("name", ["", "t" * 256, "a\0b", "\ud800"], ids=ascii)
+async def test_a_name_that_no_tenant_can_have_is_refused(pool: Pool, name: str) -> None:
+    client = Client(pool=pool)
+    for change in (client.pause_all("tenant", name), client.resume_all("tenant", name)):
+        with pytest.raises(InvalidInputError, match="no tenant can be called"):
+            await change
