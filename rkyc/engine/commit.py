@@ -255,7 +255,7 @@ class Committer:
                     ended = Finish(claim, outcome.done)
                     await commits.finish_tasks(conn, [ended], worker_id=worker_id, now=now)
                     await commits.drop_branching(conn, claim.job_id)
-                    await endings.complete_job(conn, claim, now)
+                    await endings.complete_job(conn, claim, now, goes_on=True)
                     await restarts.continue_job(conn, claim.job_id, outcome.job_id, outcome.input)
                     await hold_blobs(conn, [(outcome.job_id, outcome.blob)])
                 case Fail() | Undo():

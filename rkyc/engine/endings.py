@@ -55,9 +55,10 @@ def asks_ending(claim: Claim) -> bool:
     return claim.traits_json is not None and bool((claim.traits or {}).get("on_end"))
 
 
-async def complete_job(conn: Connection, claim: Claim, now: datetime) -> None:
-    """Run the hooks of a job that completed in this transaction."""
-    await _run_hooks(conn, claim.job_id, claim.traits, "completed", now)
+async def complete_job(conn: Connection, claim: Claim, now: datetime, *, goes_on: bool = False) -> None:
+    """Run the hooks of a job that completed in this transaction; one that goes on as another run keeps its turn."""
+    if not (goes_on and "schedule" in (claim.traits or {})):
+        await _run_hooks(conn, claim.job_id, claim.traits, "completed", now)
 
 
 async def settle_end(

@@ -20,7 +20,9 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from cronsim import CronSim, CronSimError
 
-from rkyc.errors import DefinitionError
+from rkyc.errors import DefinitionError, OutputInvalidError
+from rkyc.flow import payload
+from rkyc.flow.envelope import refuse_envelopes
 
 CatchUp: TypeAlias = Literal["none", "last", "all"]
 Overlap: TypeAlias = Literal["skip", "queue", "cancel", "allow"]
@@ -54,12 +56,17 @@ class Timing:
         if (self.cron is None) == (self.interval_s is None):
             raise DefinitionError("a schedule has either cron or interval_s: give one of them")
         if self.interval_s is not None:
-            if not INTERVAL_S_MIN <= self.interval_s <= INTERVAL_S_MAX:
+            is_number = isinstance(self.interval_s, int | float)
+            if not is_number or not INTERVAL_S_MIN <= self.interval_s <= INTERVAL_S_MAX:
                 raise DefinitionError(
-                    f"interval_s {self.interval_s} can't be used: expected {INTERVAL_S_MIN:g} to {INTERVAL_S_MAX:g} seconds"
+                    f"interval_s {self.interval_s!r} can't be used: expected {INTERVAL_S_MIN:g} to {INTERVAL_S_MAX:g} seconds"
                 )
             return
         _zone(self.time_zone)
+        if not isinstance(self.cron, str):
+            raise DefinitionError(
+                f"cron {self.cron!r} can't be used: expected a text such as '30 6 * * mon-fri'"
+            )
         try:
             first = next(_walk(self, _EPOCH), None)
         except CronSimError as error:
@@ -157,6 +164,10 @@ class Schedule:
             raise DefinitionError(
                 f"schedule {self.name}: catch_up_max {self.catch_up_max} can't be used: expected 1 to {CATCH_UP_MAX}"
             )
+        try:
+            refuse_envelopes(payload.encode(self.input))
+        except OutputInvalidError as error:
+            raise DefinitionError(f"schedule {self.name}: its input can't be stored: {error}") from error
         object.__setattr__(self, "timing", Timing(self.cron, self.interval_s, self.time_zone))
 
 

@@ -188,6 +188,47 @@ async def test_what_waits_for_a_turn_goes_on_in_order_when_its_schedule_is_remov
     assert await reasons() == ["cancelled", "cancelled", "queued"]
 
 
+@step
+async def go_on_once(ctx: Any, job: dict[str, Any]) -> dict[str, Any]:
+    if not job.get("again"):
+        ctx.continue_as_new({"again": True})
+    await ctx.wait_signal("end")
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("overlap", "expected"),
+    [
+        ("skip", ["completed", "signal"]),
+        ("queue", ["completed", "signal", "turn"]),
+        ("cancel", ["completed", "cancelled", "queued"]),
+    ],
+)
+async def test_the_next_run_of_an_endless_job_counts_for_its_schedule(
+    dsn: str, pool: Pool, overlap: str, expected: list[str]
+) -> None:
+    await add(pool, NOW - timedelta(seconds=0.5), overlap=overlap)
+    await fire(pool, NOW)
+
+    async def reasons() -> list[str]:
+        rows = await query(
+            pool, "SELECT wait_reason, status FROM rkyc.job_status ORDER BY created_at, job_id"
+        )
+        return [row["wait_reason"] or row["status"] for row in rows]
+
+    async def waits() -> bool:
+        return await reasons() == ["completed", "signal"]
+
+    endless = Pipeline("noted", 1, go_on_once.named("note"))
+    async with serve(dsn, endless):
+        await wait_for(waits, what="the second run")
+    await fire(pool, NOW + timedelta(seconds=1))
+    assert await reasons() == expected
+    if overlap == "queue":
+        await end_job(pool, 1)
+        assert await reasons() == ["completed", "cancelled", "queued"]
+
+
 async def test_a_worker_runs_queued_ticks_without_overlap(dsn: str, pool: Pool) -> None:
     await add(pool, NOW - timedelta(seconds=5.5), overlap="queue", catch_up="all")
     await fire(pool, NOW)

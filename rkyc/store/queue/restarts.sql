@@ -240,8 +240,19 @@ WITH source AS (
   INSERT INTO rkyc.job (uuid, pipeline, version, lane, input, metadata, webhook_url, budget_usd, traits, created_at)
   SELECT :uuid, s.pipeline, s.newest, s.lane, :input::jsonb,
     (s.metadata - '{forked_from,forked_at,rerun_of}'::text[]) || jsonb_build_object('continued_from', s.uuid), s.webhook_url, s.budget_usd,
-    nullif(s.traits - '{on_end,parent,run_at,schedule,unique}'::text[], '{}'), clock_timestamp()
+    -- What it was for its schedule it stays: its turn passes on at the end of the last run.
+    nullif(s.traits - CASE WHEN s.traits ? 'schedule' THEN '{run_at,unique}' ELSE '{on_end,parent,run_at,unique}' END::text[], '{}'),
+    clock_timestamp()
   FROM source s RETURNING id
+), ticked AS (
+  UPDATE rkyc.schedule_fire f SET job_uuid = :uuid WHERE f.ctid = ANY (ARRAY(
+    SELECT l.place FROM source s CROSS JOIN LATERAL (
+      SELECT f.ctid AS place, f.job_uuid FROM rkyc.schedule_fire f WHERE f.schedule = s.metadata ->> 'schedule' AND NOT f.by_hand
+      ORDER BY f.tick DESC LIMIT 20
+    ) l WHERE l.job_uuid = s.uuid))
+), turned AS (
+  UPDATE rkyc.schedule c SET turn_job = :uuid
+  WHERE c.name = (SELECT s.traits ->> 'schedule' FROM source s) AND c.turn_job = (SELECT s.uuid FROM source s)
 ), linked AS (
   INSERT INTO rkyc.lineage (job_id, source_id, kind, at) SELECT n.id, :job_id, 'continue', clock_timestamp() FROM new_job n
 )
