@@ -65,7 +65,16 @@ class Slots:
         on_ready: Callable[[str], None],
     ) -> None:
         self.sizes = {**_declared_sizes(registry), **sizes}
-        self.is_used = any(self._bounds(place) for line in registry for place in line.graph.all_places)
+        # Those that bound a step here; the settings may size others.
+        self._names = frozenset(
+            limit.name
+            for pipeline in registry
+            for place in pipeline.graph.all_places
+            for limit in place.step.limits
+            if limit.name in self.sizes
+        )
+        self.is_used = bool(self._names)
+        self._wake_keys = [f"{pipeline.name}@{pipeline.version}" for pipeline in registry]
         self._clock = clock
         self._on_ready = on_ready
         self._pool = pool
@@ -79,9 +88,7 @@ class Slots:
         self._known: set[str] = set()
         self._filled = asyncio.Event()
         self._prune_at = time.monotonic() + PRUNE_S
-
-    def _bounds(self, place: Place) -> bool:
-        return any(limit.name in self.sizes for limit in place.step.limits)
+        self._dismiss_at = time.monotonic()
 
     async def enter(self, execution: Execution, place: Place, scopes: Sequence[str]) -> None:
         """Take a place of each limit of the step, all or none, and the time of a start by each rate.
@@ -246,7 +253,11 @@ class Slots:
     async def sweep(self) -> float:
         """Find places that were left behind and tasks that wait beside free ones; return the pause."""
         if not self.is_used:
-            return 3600.0
+            async with self._own.connection() as conn:
+                await self._dismiss(conn, await slots.find_waited_scopes(conn))
+            # Not kept for a look a minute.
+            await self._own.close()
+            return IDLE_S
         now = self._clock.now()
         async with self._own.connection() as conn:
             freed = await slots.free_orphan_slots(conn, now)
@@ -256,6 +267,9 @@ class Slots:
                 await slots.create_slots(conn, {scope: scope.partition(":")[0] for scope in waited}, now)
             self._scopes_to_offer |= freed | set(waited)
             await self._offer(conn)
+            if time.monotonic() >= self._dismiss_at:
+                self._dismiss_at = time.monotonic() + IDLE_S
+                await self._dismiss(conn, waited)
             if time.monotonic() >= self._prune_at:
                 self._prune_at = time.monotonic() + PRUNE_S
                 self._known.clear()
@@ -264,6 +278,16 @@ class Slots:
         self._is_idle = not waited and not self._has_suspended
         self._has_suspended = False
         return IDLE_S if self._is_idle else SWEEP_S
+
+    async def _dismiss(self, conn: Connection, waited: Sequence[str]) -> None:
+        """Wake who waits for a limit that its step no longer names: it asks again under the code of now.
+
+        Seldom: a process with older code may take a task first, and let it wait again.
+        """
+        gone = [scope for scope in waited if scope.partition(":")[0] not in self._names]
+        if gone:
+            for lane in set(await slots.dismiss_waiters(conn, gone, self._wake_keys)):
+                self._on_ready(lane)
 
 
 async def _take_all(conn: Connection, wishes: tuple[SlotWish, ...]) -> str | None:

@@ -252,6 +252,29 @@ async def test_several_limits_are_taken_together_or_not_at_all(dsn: str, pool: P
         assert await wait_all_ended(pool, 3) == {"completed": 3}
 
 
+async def test_who_waits_for_a_limit_that_a_deploy_took_out_goes_on(dsn: str, pool: Pool) -> None:
+    async with serve(dsn, limited(Limit("bank", size=1)), grace_s=0.2):
+        await Client(pool=pool).enqueue_many("limited", [{"wait": 0.1}] * 8)
+        await asyncio.sleep(0.25)
+    assert await query(pool, "SELECT FROM rkyc.waiting WHERE kind = 'limit'")
+    async with serve(dsn, limited()):
+        assert await wait_all_ended(pool, 8, timeout_s=8) == {"completed": 8}
+
+
+async def test_who_waits_for_a_limit_of_other_code_is_left_to_it(dsn: str, pool: Pool) -> None:
+    client = Client(pool=pool)
+    async with serve(dsn, limited(Limit("bank", size=1))):
+        await client.enqueue_many("limited", [{"gate": "open"}] * 3)
+        await until_waiting(pool, 2)
+        since = "SELECT since FROM rkyc.waiting ORDER BY 1"
+        before = await query(pool, since)
+        async with serve(dsn, limited(name="other")):
+            await wait_status(pool, await client.enqueue("other", {"wait": 0.3}))
+        assert await query(pool, since) == before
+        gates["open"].set()
+        assert await wait_all_ended(pool, 4) == {"completed": 4}
+
+
 async def test_a_limit_without_a_size_bounds_nothing(dsn: str, pool: Pool) -> None:
     async with serve(dsn, limited("nobody_says")):
         await Client(pool=pool).enqueue_many("limited", [{"wait": 0.1}] * 20)

@@ -78,6 +78,15 @@ async def find_waited_scopes(conn: Connection) -> list[str]:
     return [row["scope"] for row in await fetch(conn, _SQL["find_waited_scopes"])]
 
 
+async def dismiss_waiters(conn: Connection, scopes: Sequence[str], wake_keys: Sequence[str]) -> list[str]:
+    """Wake tasks of these pipelines ("name@version") that wait for these scopes, of each the oldest 1,000, at most 10,000.
+
+    Return their lanes, one each.
+    """
+    rows = await fetch(conn, _SQL["dismiss_waiters"], scopes=scopes, wake_keys=wake_keys)
+    return [row["lane"] for row in rows]
+
+
 async def prune_slots(conn: Connection, now: datetime) -> None:
     """Forget the places of keys that were not in use for an hour (at most 1,000)."""
     await fetch(conn, _SQL["prune_slots"], now=now)

@@ -114,6 +114,25 @@ WITH RECURSIVE scopes(scope) AS (
 )
 SELECT scope FROM scopes LIMIT 1000;
 
+-- name: dismiss_waiters
+-- waiting -> ready, without a place: tasks of the pipelines served here whose code no longer names the limit.
+WITH picked AS MATERIALIZED (
+  SELECT w.place FROM unnest(:scopes::text[]) AS d(scope)
+  CROSS JOIN LATERAL (
+    SELECT w.ctid AS place, w.job_id FROM rkyc.waiting w WHERE w.kind = 'limit' AND w.wake_key = d.scope
+    ORDER BY w.since LIMIT 1000 FOR UPDATE SKIP LOCKED
+  ) w
+  -- The bound keeps the plan to a look at each job.
+  CROSS JOIN LATERAL (SELECT j.pipeline || '@' || j.version AS wake_key FROM rkyc.job j WHERE j.id = w.job_id LIMIT 1) j
+  WHERE j.wake_key = ANY (:wake_keys::text[]) LIMIT 10000
+), gone AS (
+  DELETE FROM rkyc.waiting WHERE ctid = ANY (ARRAY(SELECT place FROM picked)) RETURNING *
+)
+INSERT INTO rkyc.ready (lane, job_id, branch, step, events, error_attempts, crash_attempts, alone_crashes, started_at, step_started_at)
+SELECT lane, job_id, branch, step, events, error_attempts, crash_attempts, alone_crashes, started_at, step_started_at
+FROM gone ORDER BY since
+RETURNING lane;
+
 -- name: prune_slots
 -- Places of keys that nobody has asked for in an hour.
 DELETE FROM rkyc.limit_slot WHERE ctid = ANY (ARRAY(

@@ -85,6 +85,7 @@ CLAIMS = {
     "free_orphan_slots",
     "offer_slots",
     "find_waited_scopes",
+    "dismiss_waiters",
     "prune_slots",
 }
 OF_DEDICATED = [statement for statement in HOT if statement.name not in READS]
