@@ -193,7 +193,7 @@ async def test_key_used_by_many_at_once_makes_one_job(idle: Web) -> None:
         (body(budget_usd=1e9), 422, "INPUT_INVALID", "budget_usd"),
         (body(webhook_url="file:///etc/passwd"), 422, "INPUT_INVALID", "webhook_url"),
         (body(metadata=[1]), 422, "INPUT_INVALID", "metadata"),
-        (body(metadata={"s": "\x00"}), 422, "OUTPUT_INVALID", "NUL"),
+        (body(metadata={"s": "\x00"}), 422, "INPUT_INVALID", "NUL"),
     ],
 )  # fmt: skip
 async def test_wrong_request_is_refused_with_what_is_wrong(

@@ -218,12 +218,7 @@ async def test_the_limit_of_all_attempts_bounds_a_wait_too(waiting: Step, dsn: s
     client = Client(pool=pool)
     async with serve(dsn, Pipeline("bounded", version=1, steps=waiting)):
         # Of a rate the first one takes what there is.
-        first = await client.enqueue("bounded", {})
-        await wait_for(lambda: has_begun(pool, first), what="the first job's start")
+        await wait_status(pool, await client.enqueue("bounded", {}))
         row = await wait_status(pool, await client.enqueue("bounded", {}), "failed")
         assert row["error_code"] == "DEADLINE_EXCEEDED"
         assert "1 s in all" in row["error_message"]
-
-
-async def has_begun(pool: Pool, job_id: Any) -> bool:
-    return (await read_job(pool, job_id))["started_at"] is not None
