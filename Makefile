@@ -8,9 +8,9 @@ SHELL := /bin/sh
 
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest
-# Twice the processors, for many tests wait for a time or a process; at most four: they share one Postgres. Who has nothing
+# One more than processors, for many tests wait for a time or a process; at most four: they share one Postgres. Who has nothing
 # left takes from the others: the slow tests stand together.
-WORKERS ?= --numprocesses=$(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 2 ? 2 : 4))) --dist=worksteal
+WORKERS ?= --numprocesses=$(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n + 1 : 4))) --dist=worksteal
 
 READY := .venv/.dev-ready
 BINARY_READY := .venv/.binary-ready
