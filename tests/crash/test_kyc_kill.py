@@ -17,8 +17,9 @@ from tests.support.kyc_vendors import DIRECT, INDUSTRY_SEARCH, INSIGHT, script_o
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 
-# The promise is 3 s; a machine that runs other tests beside may take longer to do the same.
-RESUME_S_MAX = 10.0
+# The promise is 3 s (bench/recovery.py). Here: by the presence that is gone, and not after the 120 s of a silent process; one
+# that has just begun to watch judges nobody for 12 s, and other tests run beside.
+RESUME_S_MAX = 40.0
 
 
 @pytest.mark.parametrize("step", STEPS)
