@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from datetime import UTC, datetime
+
+# A few beats: so soon a database's clock that was set back is followed.
+_ANSWERS_KEPT = 5
 
 
 class DatabaseClock:
@@ -12,10 +16,16 @@ class DatabaseClock:
     def __init__(self) -> None:
         # Seconds from the start of the monotonic clock to the epoch.
         self._epoch = time.time() - time.monotonic()
+        self._answers: deque[float] = deque(maxlen=_ANSWERS_KEPT)
 
     def set(self, now: datetime) -> None:
-        """Take in an answer of `clock_timestamp()`, just received."""
-        self._epoch = now.timestamp() - time.monotonic()
+        """Take in an answer of `clock_timestamp()`, just received.
+
+        An answer comes late, never early: the latest of the times that the last ones tell is the nearest, and one that a busy
+        process took in late does not set the clock back.
+        """
+        self._answers.append(now.timestamp() - time.monotonic())
+        self._epoch = max(self._answers)
 
     def now(self) -> datetime:
         """Return the database's time, aware, in UTC."""
