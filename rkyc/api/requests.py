@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
+from rkyc.flow.numbers import SECONDS_MAX
 from rkyc.flow.schedule import CatchUp, Overlap
 from rkyc.flow.states import JobState
 from rkyc.flow.unique import HeldWhile, OnConflict
@@ -17,8 +18,6 @@ LongName = Annotated[str, StringConstraints(min_length=1, max_length=200, patter
 Key = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Url = Annotated[str, StringConstraints(max_length=2000, pattern=r"^https?://[^\s\x00-\x1f\x7f]+$")]
 Reason = Annotated[str, StringConstraints(max_length=500, pattern=r"^[^\x00]*$")]
-# Ten years.
-_SECONDS_MAX = 315_360_000
 _LIST_MAX = 1000
 
 
@@ -33,7 +32,7 @@ class UniqueRequest(Request):
 
     key: Key
     while_: HeldWhile | None = Field(default=None, alias="while")
-    for_s: float | None = Field(default=None, gt=0, le=_SECONDS_MAX)
+    for_s: float | None = Field(default=None, gt=0, le=SECONDS_MAX)
     on_conflict: OnConflict = "keep"
 
 
@@ -44,7 +43,7 @@ class JobRequest(Request):
     input: Any
     lane: Name = "default"
     idempotency_key: Key | None = None
-    deadline_s: float | None = Field(default=None, gt=0, le=_SECONDS_MAX)
+    deadline_s: float | None = Field(default=None, gt=0, le=SECONDS_MAX)
     run_at: AwareDatetime | None = None
     webhook_url: Url | None = None
     metadata: dict[str, Any] | None = None

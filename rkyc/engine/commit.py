@@ -285,11 +285,10 @@ class Committer:
         letter = endings.Letter(
             claim.lane, fail.step, fail.reason, fail.error_code, fail.error_class, fail.error_message, now
         )
-        # What the engine itself could not go on with is undone too, in the order that was announced.
-        order = outcome.order if isinstance(outcome, Undo) else None
-        is_ended = await endings.settle_end(conn, claim.job_id, letter, order=order)
         if isinstance(outcome, Undo):
-            outcome.is_begun = not is_ended
+            outcome.is_begun = not await endings.settle_end(conn, claim.job_id, letter, order=outcome.order)
+        else:
+            await endings.end_job(conn, claim.job_id, letter)
 
     async def _learn_fate(self, outcome: _Alone) -> bool | None:
         """After a lost connection: True it landed, False the lease is gone, None send it again."""

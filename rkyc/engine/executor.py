@@ -165,7 +165,8 @@ class Executor:
         error = WorkerBaseException(
             f"step {claim.step}: the engine could not go on; the worker's log says why"
         )
-        outcome = make_fail(claim, claim.step, error, claim.error_attempts + 1)
+        fail = make_fail(claim, claim.step, error, claim.error_attempts + 1)
+        outcome = fail if pipeline is None else decide_undo(pipeline.graph, fail)
         try:
             await self._committer.commit(
                 outcome, is_branched=pipeline is not None and pipeline.graph.is_forked
@@ -193,9 +194,8 @@ class Executor:
             return
         place = pipeline.graph.find(claim.step)
         if place is None:
-            await self._committer.commit(
-                make_fail(claim, claim.step, unknown_step(claim), 1), is_branched=pipeline.graph.is_forked
-            )
+            lost = decide_undo(pipeline.graph, make_fail(claim, claim.step, unknown_step(claim), 1))
+            await self._committer.commit(lost, is_branched=pipeline.graph.is_forked)
             return
         inputs = Inputs(claim, place)
         if place.borrows:

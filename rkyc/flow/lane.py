@@ -10,11 +10,10 @@ import math
 from dataclasses import dataclass
 
 from rkyc.errors import DefinitionError
+from rkyc.flow.numbers import SECONDS_MAX
 
 # The code of a job whose task was not started in time.
 TTL_EXPIRED = "TTL_EXPIRED"
-# Ten years: further limits are mistakes.
-_SECONDS_MAX = 315_360_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ class LanePolicy:
     def __post_init__(self) -> None:
         seconds = [value for value in (self.ttl_s, self.redrive_every_s) if value is not None]
         if not (
-            all(0 < value <= _SECONDS_MAX for value in seconds)
+            all(0 < value <= SECONDS_MAX for value in seconds)
             and 1 <= self.redrive_at_most <= 10_000
             and 0 <= self.redrive_times <= 1000
             and 0 < self.dead_kept_days < math.inf

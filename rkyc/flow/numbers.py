@@ -1,10 +1,12 @@
-"""Numbers by name as people write them in settings and options: `claude=5,openai=5`."""
+"""Numbers by name as people write them in settings and options: `claude=5,openai=5`; and bounds of what they give."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
+# No time that a person gives is longer: ten years.
+SECONDS_MAX = 315_360_000
 LIMITS_EXPECTED = "name=number pairs such as claude=5,openai=5, each number from 1 to 10000"
 RATES_EXPECTED = (
     "provider=number pairs such as claude=100000,claude/tenant=20000, each number above 0 and below 1e12"

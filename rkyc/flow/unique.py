@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 from rkyc.errors import DefinitionError
+from rkyc.flow.numbers import SECONDS_MAX
 from rkyc.flow.payload import is_storable
 
 HeldWhile: TypeAlias = Literal["pending", "running", "unfinished"]
 OnConflict: TypeAlias = Literal["keep", "replace"]
 
 KEY_CHARS_MAX = 255
-# Ten years.
-FOR_S_MAX = 315_360_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +50,9 @@ class Unique:
                 f"unique key {self.key!r}: while_ {self.while_!r} with on_conflict {self.on_conflict!r} can't be used: "
                 f"expected one of {', '.join(get_args(HeldWhile))}, and one of {', '.join(get_args(OnConflict))}"
             )
-        if self.for_s is not None and not 0 < self.for_s <= FOR_S_MAX:
+        if self.for_s is not None and not 0 < self.for_s <= SECONDS_MAX:
             raise DefinitionError(
-                f"unique key {self.key!r}: for_s {self.for_s} can't be used: expected seconds > 0, at most {FOR_S_MAX}"
+                f"unique key {self.key!r}: for_s {self.for_s} can't be used: expected seconds > 0, at most {SECONDS_MAX}"
             )
 
     @property

@@ -11,6 +11,7 @@ from datetime import datetime
 from uuid import UUID
 
 from rkyc.errors import InvalidInputError
+from rkyc.flow.numbers import SECONDS_MAX
 from rkyc.flow.payload import is_storable
 from rkyc.store.pool import Connection, Record, fetch, fetch_row, fetch_value
 from rkyc.store.statements import load
@@ -18,8 +19,6 @@ from rkyc.store.statements import load
 _SQL = load(__file__)
 WAKE_CHANNEL = "rkyc_wake"
 PROGRESS_CHANNEL = "job_progress"
-# Ten years.
-DEADLINE_S_MAX = 315_360_000
 BUDGET_USD_MAX = 1_000_000
 KEY_CHARS_MAX = 255
 
@@ -48,9 +47,9 @@ class NewJobs:
                 f"idempotency key {key[:40]!r} has {len(key)} characters: expected 1 to {KEY_CHARS_MAX}, without NUL and "
                 "halves of surrogate pairs"
             )
-        if self.deadline_s is not None and not 0 < self.deadline_s <= DEADLINE_S_MAX:
+        if self.deadline_s is not None and not 0 < self.deadline_s <= SECONDS_MAX:
             raise InvalidInputError(
-                f"deadline_s {self.deadline_s} can't be used: expected seconds from now, more than 0, at most {DEADLINE_S_MAX}"
+                f"deadline_s {self.deadline_s} can't be used: expected seconds from now, more than 0, at most {SECONDS_MAX}"
             )
         if self.budget_usd is not None and not 0 <= self.budget_usd < BUDGET_USD_MAX:
             raise InvalidInputError(
