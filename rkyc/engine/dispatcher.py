@@ -71,7 +71,7 @@ class Dispatcher:
         # Claimed beyond the free slots (prefetch), not started yet.
         self._held_back: deque[Claim] = deque()
         self._woken = asyncio.Event()
-        # Where a claim may find something; after a full claim that is everywhere.
+        # Where a claim may find something: an empty lane is not asked beside a full one, nobody runs meanwhile.
         self._lanes_to_look_at: set[str] = set()
         self._has_backlog = False
         self._has_parked = False
@@ -198,11 +198,7 @@ class Dispatcher:
         if self._has_parked and self._room() > 0:
             await self._claim_parked(conn)
         open_lanes = self._open_lanes()
-        lanes = (
-            open_lanes
-            if self._has_backlog
-            else [lane for lane in open_lanes if lane in self._lanes_to_look_at]
-        )
+        lanes = [lane for lane in open_lanes if lane in self._lanes_to_look_at]
         if self._turns.may_wait:
             await self._claim_turns(conn, shares=bool(lanes))
             if not lanes:
@@ -213,7 +209,7 @@ class Dispatcher:
             free = self._room(lane)
             if free <= 0:
                 # It was not looked at: assume there is more.
-                self._has_backlog = True
+                self._note_backlog(lane)
                 continue
             # Now and then from the beginning; the cursor stays where it is.
             asked_at, is_sweep = time.monotonic(), self._sweeps[lane].is_due()
@@ -231,9 +227,13 @@ class Dispatcher:
             )
             self._take(answer.claims)
             if len(answer.claims) == free:
-                self._has_backlog = True
+                self._note_backlog(lane)
             if is_sweep:
                 self._sweeps[lane].note(time.monotonic() - asked_at)
+
+    def _note_backlog(self, lane: str) -> None:
+        self._has_backlog = True
+        self._lanes_to_look_at.add(lane)
 
     async def _claim_turns(self, conn: Connection, *, shares: bool) -> None:
         """Take tasks whose key has its turn; `shares`: half of the room is for tasks without a key."""
