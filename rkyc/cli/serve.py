@@ -8,7 +8,7 @@ uncharged. A second SIGINT ends at once.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from typing import Annotated, Any
 
@@ -56,7 +56,7 @@ def serve(
     registry = load_registry(app or (), only_app=only_app)
     if pause is not None:
         registry = pause_in(registry, pause)
-    ahead = None if prefetch is None else _read_prefetch(prefetch)
+    ahead = None if prefetch is None else _read_prefetch(prefetch, registry)
     given = {"slots": slots, "prefetch": ahead, "grace_s": grace, "lanes": _read_lanes(lanes, registry)}
     options = {name: value for name, value in given.items() if value is not None}
     if suspects is not None:
@@ -115,16 +115,18 @@ async def _serve_suspects(
             await work.until(wait_until_unneeded(app.pool, worker, parent_pid))
 
 
-def _read_prefetch(given: str) -> int | dict[str, int]:
+def _read_prefetch(given: str, registry: Registry) -> int | dict[str, int]:
     """Return what --prefetch says.
 
     Raises:
-        InvalidInputError
+        InvalidInputError, UnknownLaneError
     """
     try:
         ahead: int | dict[str, int] = parse_prefetch(given)
     except ValueError:
         raise InvalidInputError(f"--prefetch {given}: expected {PREFETCH_EXPECTED}") from None
+    if isinstance(ahead, dict):
+        _require_lanes(ahead, registry, f"--prefetch {given}")
     return ahead
 
 
@@ -137,9 +139,13 @@ def _read_lanes(given: str | None, registry: Registry) -> tuple[str, ...] | None
     if given is None:
         return None
     lanes = tuple(dict.fromkeys(name.strip() for name in given.split(",") if name.strip()))
-    for name in lanes:
+    _require_lanes(lanes, registry, f"--lanes {given}")
+    return lanes or None
+
+
+def _require_lanes(names: Iterable[str], registry: Registry, said: str) -> None:
+    for name in names:
         if name not in registry.lanes:
             raise UnknownLaneError(
-                f"--lanes {given}: no lane is called {name!r}: expected some of {', '.join(registry.lanes)}"
+                f"{said}: no lane is called {name!r}: expected some of {', '.join(registry.lanes)}"
             )
-    return lanes or None

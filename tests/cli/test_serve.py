@@ -144,6 +144,7 @@ async def test_process_for_suspects_ends_by_itself_when_there_is_none(host: Host
     [
         (("--host", "0.0.0.0"), ("0.0.0.0", "127.0.0.1")),
         (("--lanes", "fast", "--no-api"), ("fast", "high, default, low")),
+        (("--prefetch", "fast=3", "--no-api"), ("fast", "high, default, low")),
         (("--only-app",), ("--app MODULE:REGISTRY",)),
         (("--app", "tests.support.probes:nothing"), ("nothing", "Registry")),
         (("--app", "nocolon"), ("nocolon", "MODULE:REGISTRY")),
