@@ -14,13 +14,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rkyc import __version__
 from rkyc.config import Settings
 from rkyc.engine.client import Client
-from rkyc.engine.upkeep import UpkeepOptions
-from rkyc.engine.worker import Worker, WorkerOptions
 from rkyc.errors import ConfigError, DefinitionError, EmbeddedError
 from rkyc.flow.envelope import Codec
 from rkyc.flow.pipeline import Registry
@@ -30,6 +28,9 @@ from rkyc.store.migrate import migrate
 from rkyc.store.pool import Pool
 from rkyc.store.queue.pipelines import register_pipelines
 from rkyc.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from rkyc.engine.worker import Worker, WorkerOptions
 
 BUILT_IN = "rkyc.pipelines.kyc:registry"
 # Two starts of a private server in one second would only get in each other's way.
@@ -50,6 +51,9 @@ class App:
 
     def make_worker(self, *, on_suspects: Callable[[], None] | None = None, **changes: Any) -> Worker:
         """Make a worker for the app's registry; changes are fields of `WorkerOptions`."""
+        # Here: a third of what a command imports that only asks.
+        from rkyc.engine.worker import Worker
+
         options = replace(worker_options(self.settings), codec=self.codec, **changes)
         resources = make_resources(self.settings, self.pool, self.registry)
         return Worker(
@@ -165,6 +169,9 @@ def _reviver(data_dir: Path) -> Callable[[], Any]:
 
 def worker_options(settings: Settings) -> WorkerOptions:
     """Map the settings to what a worker takes."""
+    from rkyc.engine.upkeep import UpkeepOptions
+    from rkyc.engine.worker import WorkerOptions
+
     return WorkerOptions(
         slots=settings.slots,
         threads=settings.threads,
