@@ -113,7 +113,8 @@ async def try_cancel(
 ) -> _Try:
     """End a job, or begin to undo what it did.
 
-    `only_pending`: not one that runs (missed), nor one that would have to be undone (left).
+    `only_pending`: not one that runs (missed), nor one that would have to be undone (left). Blocked: some of its tasks may
+    be swept; roll that back.
     """
     # Each in its own statement: the sweep must see what committed while this waited for the locks.
     leases = await commits.lock_leases(conn, job_id)
@@ -127,7 +128,7 @@ async def try_cancel(
         fences = [fence for _, fence in leases]
         is_written = await jobs.cancel_chain(conn, job_id=job_id, fences=fences, reason=reason)
     else:
-        swept = await commits.sweep_tasks(conn, job_id)
+        swept = await commits.sweep_tasks(conn, job_id, takes_leases=not only_pending)
         if swept is None:
             return "blocked"
         open_tasks = payload.encode(swept)

@@ -166,11 +166,11 @@ class Executor:
             f"step {claim.step}: the engine could not go on; the worker's log says why"
         )
         fail = make_fail(claim, claim.step, error, claim.error_attempts + 1)
-        outcome = fail if pipeline is None else decide_undo(pipeline.graph, fail)
+        # A version that is not here may have branches, and is undone in the order that was announced.
+        outcome = Undo(claim, fail, None) if pipeline is None else decide_undo(pipeline.graph, fail)
+        is_branched = pipeline is None or pipeline.graph.is_forked
         try:
-            await self._committer.commit(
-                outcome, is_branched=pipeline is not None and pipeline.graph.is_forked
-            )
+            await self._committer.commit(outcome, is_branched=is_branched)
         except Exception:
             _log.error(events.EXECUTOR_FAILED, job_id=str(claim.uuid), step=claim.step, exc_info=True)
 

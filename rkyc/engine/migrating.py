@@ -22,6 +22,7 @@ from rkyc.engine.payloads import Payloads, Wrapped, hold_blobs
 from rkyc.engine.turns import NOTICE
 from rkyc.errors import ConflictError, DatabaseConnectionError, NotFoundError, RkycError
 from rkyc.flow import payload
+from rkyc.flow.decide import message_of
 from rkyc.flow.job import Claim
 from rkyc.flow.pipeline import Pipeline, Registry
 from rkyc.flow.restart import Restart, plan_restart
@@ -131,7 +132,7 @@ async def move_blocked(
             _log.warning(
                 events.MOVE_REFUSED, job_id=str(claim.uuid), version=newest.version, error=str(error)
             )
-            return False, f"version {claim.version} can't be moved to {newest.version}: {error}"
+            return False, f"version {claim.version} can't be moved to {newest.version}: {message_of(error)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,13 +54,14 @@ class Pausing:
                 async with pool.transaction() as conn:
                     if await jobs.is_finished(conn, job["id"]) is not None:
                         return False
+                    # Leases first, then the forked job's row, then the sweep in a statement of its own.
+                    fences = [fence for _, fence in await commits.lock_leases(conn, job["id"])]
+                    await jobs.lock_branching_row(conn, job["id"])
+                    # After the locks: a map that is just being spread has items that keep a place.
                     if (line := await pauses.find_kept_place(conn, job["id"])) is not None:
                         raise ConflictError(
                             f"job {job_id} waits for its {line}: pause what it waits for, or its pipeline"
                         )
-                    # Leases first, then the forked job's row, then the sweep in a statement of its own.
-                    fences = [fence for _, fence in await commits.lock_leases(conn, job["id"])]
-                    await jobs.lock_branching_row(conn, job["id"])
                     detail = f"the job is paused by {by}" + (f": {reason}" if reason else "")
                     if await pauses.pause_job(conn, job["id"], job_id, fences=fences, detail=detail) is None:
                         raise DatabaseConnectionError(f"job {job_id}: a task is about to move")

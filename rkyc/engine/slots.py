@@ -192,7 +192,8 @@ class Slots:
                 await self._take(conn, group)
                 wishes = []
         except BaseException as error:
-            # Whether they hold a place is not known: free it before asking again.
+            # Whether they hold a place is not known: free it before asking again. Who was answered keeps it.
+            wishes = [one for one in wishes if not one[1].done() or one[1].cancelled()]
             self._leases_to_free += [wish[0].lease for wish, _ in wishes]
             if isinstance(error, _PASSING):
                 self._wishes = wishes + self._wishes

@@ -38,13 +38,23 @@ async def find_keeper(conn: Connection, unique: Unique) -> UUID | None:
         if unique.on_conflict == "keep" or not holder["is_pending"]:
             return keeper
         reason = f"replaced by a newer job of the unique key {unique.key}"
-        done = await try_cancel(conn, holder["job_id"], reason, only_pending=True)
+        try:
+            async with conn.transaction():
+                done = await try_cancel(conn, holder["job_id"], reason, only_pending=True)
+                if done == "blocked":
+                    raise _Blocked
+        except _Blocked:
+            continue
         if done == "left":
             # What it did would be undone beside the new job.
             return keeper
         if done == "cancelled":
             await uniques.let_go_of_key(conn, key=unique.key, job_id=holder["job_id"])
     raise ConflictError(f"unique key {unique.key!r}: its job moves too fast to be replaced: enqueue again")
+
+
+class _Blocked(Exception):
+    """A task of the holder has just begun: what was swept of its others is rolled back."""
 
 
 async def hold_key(conn: Connection, unique: Unique, job_id: UUID) -> None:

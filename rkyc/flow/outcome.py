@@ -154,12 +154,12 @@ class Continue:
 class Undo:
     """The job failed for good: what it did is undone first, as far as it is completed; without any of it, it fails.
 
-    `order` is what `Graph.describe_undo` gives, as JSON text.
+    `order` is what `Graph.describe_undo` gives, as JSON text; None: as the workers of its version said.
     """
 
     claim: Claim
     fail: Fail
-    order: str
+    order: str | None
     # Told by the commit. False: nothing was to be undone, and the job has failed.
     is_begun: bool = True
 

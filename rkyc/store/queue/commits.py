@@ -137,14 +137,17 @@ async def lock_leases(conn: Connection, job_id: int) -> set[tuple[int, int]]:
     return {(row["branch"], row["fence"]) for row in await fetch(conn, _SQL["lock_leases"], job_id=job_id)}
 
 
-async def sweep_tasks(conn: Connection, job_id: int, *, kept: int = NO_BRANCH) -> list[dict[str, Any]] | None:
+async def sweep_tasks(
+    conn: Connection, job_id: int, *, kept: int = NO_BRANCH, takes_leases: bool = True
+) -> list[dict[str, Any]] | None:
     """Remove the tasks of a job but one branch's; return where each was: branch, step, lane.
 
-    None: another commit holds one of them; give up the locks and come again.
+    None: another commit holds one of them, or one runs and is not to be taken: give up the locks and come again.
     """
+    values = {"job_id": job_id, "kept": kept, "takes_leases": takes_leases}
     swept: list[dict[str, Any]] = []
     for _ in range(SWEEPS_MAX):
-        swept += [dict(row) for row in await fetch(conn, _SQL["sweep_tasks"], job_id=job_id, kept=kept)]
+        swept += [dict(row) for row in await fetch(conn, _SQL["sweep_tasks"], **values)]
         if not await fetch_value(conn, _SQL["has_tasks"], job_id=job_id, kept=kept):
             return swept
     return None

@@ -137,7 +137,7 @@ SELECT branch, fence FROM rkyc.running WHERE job_id = :job_id ORDER BY branch FO
 WITH a AS (DELETE FROM rkyc.ready WHERE job_id = :job_id AND branch <> :kept RETURNING branch, step, lane, started_at, NULL::boolean AS held),
 b AS (
   DELETE FROM rkyc.running WHERE ctid = ANY (ARRAY(
-    SELECT r.ctid FROM rkyc.running r WHERE r.job_id = :job_id AND r.branch <> :kept FOR UPDATE SKIP LOCKED))
+    SELECT r.ctid FROM rkyc.running r WHERE r.job_id = :job_id AND r.branch <> :kept AND :takes_leases::boolean FOR UPDATE SKIP LOCKED))
   RETURNING branch, step, lane, started_at, NULL::boolean),
 c AS (DELETE FROM rkyc.scheduled WHERE job_id = :job_id AND branch <> :kept RETURNING branch, step, lane, started_at, NULL::boolean),
 d AS (DELETE FROM rkyc.waiting WHERE job_id = :job_id AND branch <> :kept RETURNING branch, step, lane, started_at, nullif(kind = 'map', false))

@@ -104,7 +104,8 @@ FROM gone ORDER BY since
 RETURNING lane;
 
 -- name: find_waited_scopes
--- The limits that tasks wait for: one look into the index for each, at most 1,000.
+-- The limits that tasks wait for: one look into the index for each, at most 1,000. Not rates: those waits end by themselves,
+-- at the time that they have reserved.
 WITH RECURSIVE scopes(scope) AS (
   (SELECT w.wake_key FROM rkyc.waiting w WHERE w.kind = 'limit' ORDER BY w.wake_key LIMIT 1)
   UNION ALL
@@ -112,7 +113,7 @@ WITH RECURSIVE scopes(scope) AS (
     SELECT w.wake_key FROM rkyc.waiting w WHERE w.kind = 'limit' AND w.wake_key > s.scope ORDER BY w.wake_key LIMIT 1
   ) n
 )
-SELECT scope FROM scopes LIMIT 1000;
+SELECT scope FROM scopes WHERE scope NOT LIKE 'rate/%' LIMIT 1000;
 
 -- name: dismiss_waiters
 -- waiting -> ready, without a place: tasks of the pipelines served here whose code no longer names the limit.
