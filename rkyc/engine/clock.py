@@ -6,8 +6,8 @@ import time
 from collections import deque
 from datetime import UTC, datetime
 
-# A few beats: so soon a database's clock that was set back is followed.
-_ANSWERS_KEPT = 5
+# A few beats: so soon a database's clock that was set back is followed. Seconds.
+_KEPT_S = 30.0
 
 
 class DatabaseClock:
@@ -16,7 +16,8 @@ class DatabaseClock:
     def __init__(self) -> None:
         # Seconds from the start of the monotonic clock to the epoch.
         self._epoch = time.time() - time.monotonic()
-        self._answers: deque[float] = deque(maxlen=_ANSWERS_KEPT)
+        # When each answer came, by the monotonic clock, and where it puts the epoch.
+        self._answers: deque[tuple[float, float]] = deque()
 
     def set(self, now: datetime) -> None:
         """Take in an answer of `clock_timestamp()`, just received.
@@ -24,8 +25,11 @@ class DatabaseClock:
         An answer comes late, never early: the latest of the times that the last ones tell is the nearest, and one that a busy
         process took in late does not set the clock back.
         """
-        self._answers.append(now.timestamp() - time.monotonic())
-        self._epoch = max(self._answers)
+        at = time.monotonic()
+        while self._answers and self._answers[0][0] < at - _KEPT_S:
+            self._answers.popleft()
+        self._answers.append((at, now.timestamp() - at))
+        self._epoch = max(epoch for _, epoch in self._answers)
 
     def now(self) -> datetime:
         """Return the database's time, aware, in UTC."""

@@ -51,7 +51,8 @@ def test_a_quicker_answer_sets_it_forward_at_once(clock: tuple[DatabaseClock, Mo
 def test_a_database_that_was_set_back_is_followed_after_a_few_beats(
     clock: tuple[DatabaseClock, Monotonic],
 ) -> None:
-    one, _ = clock
-    for _ in range(5):
-        one.set(START - timedelta(hours=1))
-    assert one.now() == START - timedelta(hours=1)
+    one, passed = clock
+    for beat in range(1, 5):
+        passed.at += 10
+        one.set(START + timedelta(seconds=10 * beat, hours=-1))
+    assert one.now() == START + timedelta(seconds=40, hours=-1)
