@@ -188,6 +188,19 @@ async def test_what_waits_for_a_turn_goes_on_in_order_when_its_schedule_is_remov
     assert await reasons() == ["cancelled", "cancelled", "queued"]
 
 
+async def test_a_schedule_that_was_removed_and_comes_again_waits_for_what_still_runs(pool: Pool) -> None:
+    client = await add(pool, NOW - timedelta(seconds=0.5), overlap="queue", catch_up="all")
+    await fire(pool, NOW)
+    await client.schedules.remove("nightly")
+    await add(pool, NOW + timedelta(seconds=0.5), overlap="queue", catch_up="all")
+    await fire(pool, NOW + timedelta(seconds=1))
+    rows = await query(pool, "SELECT wait_reason FROM rkyc.job_status ORDER BY created_at, job_id")
+    assert [row["wait_reason"] for row in rows] == ["queued", "turn"]
+    await end_job(pool, 0)
+    rows = await query(pool, "SELECT wait_reason FROM rkyc.job_status WHERE status = 'pending'")
+    assert [row["wait_reason"] for row in rows] == ["queued"]
+
+
 @step
 async def go_on_once(ctx: Any, job: dict[str, Any]) -> dict[str, Any]:
     if not job.get("again"):

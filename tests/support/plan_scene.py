@@ -279,6 +279,7 @@ _EXAMPLES_OF: dict[str, dict[str, Any]] = {
     "lock_stale_wait": {"job_id": BASE + 396, "since": dt.datetime(2020, 1, 1, tzinfo=dt.UTC)},
     "lock_ready_task": {"seq": BASE + 201, "job_id": BASE + 201},
     "declare_schedule": {"name": "nightly"},
+    "give_turn_back": {"name": "nightly"},
     "drop_old_fires": {"before": _NOW},
     "drop_streams": {"before": _NOW},
     "find_checkpoint": {"steps": "s0"},

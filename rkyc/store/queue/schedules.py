@@ -43,6 +43,8 @@ async def _write(conn: Connection, statement: str, schedule: Schedule, next_fire
         overlap=schedule.overlap,
         next_fire=next_fire,
     )
+    if rows and schedule.overlap == "queue":
+        await fetch(conn, _SQL["give_turn_back"], name=schedule.name)
     return bool(rows)
 
 

@@ -21,6 +21,18 @@ VALUES (:name, :pipeline, :input::jsonb, :lane, :cron, :interval_s, :time_zone, 
         :next_fire::timestamptz, clock_timestamp())
 ON CONFLICT (name) DO NOTHING RETURNING name;
 
+-- name: give_turn_back
+-- A schedule that was removed and comes again: the job whose turn it was may still run. OFFSET 0: else a plan may hash all jobs.
+UPDATE rkyc.schedule s SET turn_job = (
+  SELECT f.job_uuid FROM (
+    SELECT job_uuid, tick FROM rkyc.schedule_fire WHERE schedule = :name AND NOT by_hand ORDER BY tick DESC LIMIT 20
+  ) f
+  CROSS JOIN LATERAL (SELECT j.id, j.traits FROM rkyc.job j WHERE j.uuid = f.job_uuid OFFSET 0) j
+  WHERE j.traits ->> 'schedule' = :name AND NOT EXISTS (SELECT FROM rkyc.history h WHERE h.job_id = j.id)
+    AND NOT EXISTS (SELECT FROM rkyc.waiting w WHERE w.job_id = j.id AND w.kind = 'turn')
+  ORDER BY f.tick DESC LIMIT 1)
+WHERE s.name = :name AND s.turn_job IS NULL;
+
 -- name: read_clock
 SELECT clock_timestamp();
 
