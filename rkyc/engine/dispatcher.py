@@ -73,6 +73,8 @@ class Dispatcher:
         self._woken = asyncio.Event()
         # Where a claim may find something: an empty lane is not asked beside a full one, nobody runs meanwhile.
         self._lanes_to_look_at: set[str] = set()
+        # Lanes that got no room beside what is claimed ahead for others: until they were asked, no more is.
+        self._passed_over: set[str] = set()
         self._has_backlog = False
         self._has_parked = False
         self._has_orphans = False
@@ -175,7 +177,7 @@ class Dispatcher:
         finally:
             # Whoever runs the loop again looks again.
             self._has_orphans = True
-            self._woken.set()
+            self.wake()
             if self._conn is not None:
                 self._conn.terminate()
 
@@ -188,6 +190,20 @@ class Dispatcher:
         capacity = max(self._capacity.values()) if lane is None else self._capacity[lane]
         return capacity - self._executor.busy - len(self._held_back)
 
+    def _room_of(self, lane: str) -> int:
+        """Return how many tasks to claim from a lane whose turn it is."""
+        room = self._room(lane)
+        if room > 0:
+            self._passed_over.discard(lane)
+        elif self._held_back and room < self._room():
+            self._passed_over.add(lane)
+        free_slots = self._slots - self._executor.busy - len(self._held_back)
+        return min(room, free_slots) if self._passed_over else room
+
+    def _room_anywhere(self) -> int:
+        """Return how many tasks may be claimed whatever their lane."""
+        return min(self._capacity.values()) - self._executor.busy - len(self._held_back)
+
     async def _claim_round(self, conn: Connection) -> None:
         if self._has_orphans:
             await self._release_orphans(conn)
@@ -195,7 +211,7 @@ class Dispatcher:
             await self._claim_suspect(conn)
         if self._for_suspects or any(one.claim.is_alone for one in self._executor.executions.values()):
             return
-        if self._has_parked and self._room() > 0:
+        if self._has_parked and self._room_anywhere() > 0:
             await self._claim_parked(conn)
         open_lanes = self._open_lanes()
         lanes = [lane for lane in open_lanes if lane in self._lanes_to_look_at]
@@ -204,9 +220,10 @@ class Dispatcher:
             if not lanes:
                 return
         self._lanes_to_look_at = set()
+        self._passed_over &= set(open_lanes)
         self._has_backlog = False
         for lane in await self._order_lanes(conn, lanes or open_lanes):
-            free = self._room(lane)
+            free = self._room_of(lane)
             if free <= 0:
                 # It was not looked at: assume there is more.
                 self._note_backlog(lane)
@@ -237,13 +254,13 @@ class Dispatcher:
 
     async def _claim_turns(self, conn: Connection, *, shares: bool) -> None:
         """Take tasks whose key has its turn; `shares`: half of the room is for tasks without a key."""
-        room = self._room()
+        room = self._room_anywhere()
         self._take(
             await self._turns.claim(
                 conn, self._open_lanes(), (room + self._rounds % 2) // 2 if shares else room
             )
         )
-        if self._turns.may_wait and self._room() > 0:
+        if self._turns.may_wait and self._room_anywhere() > 0:
             self._woken.set()
 
     def _open_lanes(self) -> list[str]:
@@ -271,7 +288,7 @@ class Dispatcher:
             conn,
             wake_keys=self._wake_keys,
             lanes=self._open_lanes(),
-            slots=self._room(),
+            slots=self._room_anywhere(),
             worker_id=self._worker_id,
             now=self._clock.now(),
         )
@@ -308,7 +325,7 @@ class Dispatcher:
             self._conn = await self._pool.dedicated(application_name="rkyc claim")
             # A statement prepared and not yet run leaves a transaction open whose now() is stale; the
             # first claim of a connection may see an old moment, so look once more.
-            self._woken.set()
+            self.wake()
         return self._conn
 
     async def _reconnect_later(self) -> None:
@@ -317,4 +334,4 @@ class Dispatcher:
             self._conn = None
         self._has_orphans = True
         await asyncio.sleep(0.1)
-        self._woken.set()
+        self.wake()

@@ -99,6 +99,52 @@ async def test_a_lane_is_claimed_ahead_only_as_far_as_it_was_asked_for(dsn: str,
         await wait_all_ended(pool, 20)
 
 
+async def test_what_is_claimed_ahead_for_one_lane_starves_no_lane_before_it(dsn: str, pool: Pool) -> None:
+    began: list[str] = []
+
+    @step
+    async def note(ctx: Any, input: dict[str, Any]) -> None:
+        began.append(input["lane"])
+        await asyncio.sleep(0.005)
+
+    line = Pipeline("noted", 1, note)
+    await announce(pool, line)
+    client = Client(pool=pool)
+    await client.enqueue_many("noted", [{"lane": "low"}] * 600, lane="low")
+    async with serve(dsn, line, slots=2, prefetch={"low": 20}):
+
+        async def is_under_way() -> bool:
+            return len(began) > 40
+
+        await wait_for(is_under_way)
+        await client.enqueue("noted", {"lane": "high"}, lane="high")
+        await wait_all_ended(pool, 601)
+    # Not behind all of them: what had been claimed ahead, and what ran until the notice came.
+    assert began.index("high") < 300
+
+
+async def test_what_is_claimed_ahead_for_one_lane_is_none_of_a_fair_key_in_another(
+    dsn: str, pool: Pool
+) -> None:
+    gate = asyncio.Event()
+
+    @step
+    async def hold(ctx: Any, input: dict[str, Any]) -> None:
+        await gate.wait()
+
+    async with serve(dsn, Pipeline("held", 1, hold), slots=2, prefetch={"low": 20}):
+        await Client(pool=pool).enqueue_many("held", [{}] * 10, fair_key="x")
+
+        async def are_claimed() -> int:
+            return len(await query(pool, "SELECT FROM rkyc.running"))
+
+        await wait_for(are_claimed)
+        await asyncio.sleep(0.3)
+        assert await are_claimed() == 2
+        gate.set()
+        await wait_all_ended(pool, 10)
+
+
 async def test_a_named_resource_bounds_all_steps_that_name_it(dsn: str, pool: Pool) -> None:
     limited = measured.with_policy(limits=("claude",))
     pipelines = [Pipeline(f"limited{number}", 1, limited.named(f"ask{number}")) for number in range(3)]
