@@ -18,7 +18,6 @@ SIZES = {
     "two chords, two faults": Size((CHORD, CHORD), faults=2),
     "a chain and a chord, two faults": Size((CHAIN, CHORD), faults=2),
     "two chains that wait for signals, two faults": Size((WAITER, WAITER), faults=2, signals=1),
-    "one chord, three faults": Size((CHORD,), faults=3),
 }
 
 

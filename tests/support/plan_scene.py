@@ -107,6 +107,7 @@ _EXAMPLES: dict[str, Any] = {
     "is_probe": True,
     "join_steps": "gather",
     "kept": -1,
+    "takes_leases": True,
     "kept_days": 30,
     "kept_s": 600.0,
     "key": "known",

@@ -97,6 +97,7 @@ MAY_SCAN = {
     "drop_streams": {"stream"},
     "find_running_of_others": {"running"},
     "forget_pauses": {"pause"},
+    "give_turn_back": {"schedule"},
     "find_stale_tasks": {"ready_mark"},
     "list_held_tasks": {"running"},
     "list_schedules": {"schedule"},
