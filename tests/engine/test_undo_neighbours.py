@@ -13,7 +13,7 @@ import pytest
 from rkyc.engine import endings
 from rkyc.engine.client import Client
 from rkyc.engine.orphans import Orphans
-from rkyc.errors import ConflictError
+from rkyc.errors import ConflictError, PermanentException
 from rkyc.flow import payload
 from rkyc.flow.graph import chain
 from rkyc.flow.pipeline import Pipeline, Registry
@@ -93,6 +93,33 @@ async def test_the_child_of_a_cancelled_parent_is_undone_and_left_to_it(
             return await query(pool, "SELECT FROM rkyc.orphaned") == []
 
         await wait_for(is_forgotten)
+
+
+async def test_a_job_that_is_started_again_after_its_undoing_has_new_children(dsn: str, pool: Pool) -> None:
+    async def release(ctx: Any, output: Any) -> None:
+        await ctx.spawn("room", "cancel")
+
+    @step(compensate=release)
+    async def reserve(ctx: Any) -> Any:
+        return await ctx.spawn("room", "book")
+
+    @step
+    async def write_mail(ctx: Any) -> None:
+        raise PermanentException("meant to fail")
+
+    @step
+    async def change_room(ctx: Any, input: str) -> str:
+        changed.append(input)
+        return input
+
+    changed: list[str] = []
+    client = Client(pool=pool)
+    async with serve(dsn, Pipeline("stay", 1, chain(reserve, write_mail)), Pipeline("room", 1, change_room)):
+        job_id = await client.enqueue("stay", {})
+        assert (await wait_status(pool, job_id))["status"] == "failed"
+        await client.retry(job_id)
+        assert (await wait_status(pool, job_id))["status"] == "failed"
+    assert changed == ["book", "cancel", "book", "cancel"]
 
 
 @pytest.mark.parametrize("end", ["cancel", "second cancel", "fail"])

@@ -165,8 +165,10 @@ WITH gone AS (
   DELETE FROM rkyc.journal n USING gone g
   WHERE n.job_id = g.job_id AND (n.name LIKE 'signal:%' OR n.name LIKE 'event:%') AND (n.answer ? 'timed_out' OR n.answer ? 'due_at')
 ), lost AS (
-  -- Children that did not complete are started anew; those that run go on.
-  DELETE FROM rkyc.child c USING gone g WHERE c.parent_id = g.job_id AND c.state IN ('failed', 'cancelled')
+  -- Children that did not complete are started anew; those that run go on. Those of steps that were undone, which no
+  -- journal remembers, belong to nobody any more.
+  DELETE FROM rkyc.child c USING gone g WHERE c.parent_id = g.job_id AND (c.state IN ('failed', 'cancelled') OR NOT EXISTS (
+    SELECT FROM rkyc.journal n WHERE n.job_id = c.parent_id AND n.step = c.step AND n.branch = c.branch AND n.name = c.name))
   RETURNING c.parent_id, c.step, c.branch, c.name
 ), unspawned AS (
   DELETE FROM rkyc.journal n USING lost l WHERE n.job_id = l.parent_id AND n.step = l.step AND n.branch = l.branch AND n.name = l.name
