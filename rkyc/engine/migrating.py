@@ -204,6 +204,8 @@ async def _move(conn: Connection, cast: _Cast, by: str) -> list[str]:
         input=cast.input.text,
         outputs={step: output.text for step, output in cast.outputs.items()},
         plan=cast.plan,
+        # In its first step no checkpoint tells of it, and it has calls and signals to remember.
+        started_at=min((one["started_at"] for one in swept if one["started_at"] is not None), default=None),
     )
     if place is not None:
         await migrations.hold_place(conn, source["id"], place)

@@ -186,6 +186,43 @@ async def test_a_job_in_branches_is_moved_to_a_chain_and_back(dsn: str, pool: Po
     assert sorted(ended) == ["left", "right", "start"]
 
 
+async def test_a_job_that_is_moved_in_its_first_step_remembers_its_calls_and_signals(
+    dsn: str, pool: Pool
+) -> None:
+    paid: list[int] = []
+
+    async def pay() -> int:
+        paid.append(1)
+        return len(paid)
+
+    @step
+    async def approve(ctx: Any) -> list[Any]:
+        number = await ctx.call("pay", pay)
+        return [number, await ctx.wait_signal("first"), await ctx.wait_signal("second")]
+
+    @step
+    async def tell_all(ctx: Any, input: list[Any]) -> list[Any]:
+        return input
+
+    client = Client(pool=pool)
+    async with serve(dsn, Pipeline("approval", 1, approve)):
+        job_id = await client.enqueue("approval", {})
+        await client.signal(job_id, "first", "A")
+
+        async def waits_again() -> bool:
+            return bool(await query(pool, "SELECT FROM rkyc.waiting WHERE wake_key LIKE '%second'"))
+
+        await wait_for(waits_again)
+    newer = Pipeline(
+        "approval", 2, chain(approve, tell_all), upcast={(1, 2): lambda value, outputs: (value, outputs)}
+    )
+    async with serve(dsn, newer):
+        await client.migrate(job_id, Registry([newer]))
+        await client.signal(job_id, "second", "B")
+        row = await wait_status(pool, job_id)
+    assert payload.decode(row["result"]) == [1, "A", "B"]
+
+
 async def hold_back(client: Client, pool: Pool, held: str, input: dict[str, Any]) -> UUID:
     """Enqueue a job of `painted@1` that does not begin yet."""
     if held == "turn":

@@ -6,6 +6,7 @@ Functions take the connection first; the caller opens the transaction and sweeps
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from uuid import UUID
 
 from rkyc.flow.restart import Restart
@@ -31,7 +32,14 @@ async def is_served(conn: Connection, pipeline: str, version: int) -> bool:
 
 
 async def move_job(
-    conn: Connection, job_id: int, *, version: int, input: str, outputs: Mapping[str, str], plan: Restart
+    conn: Connection,
+    job_id: int,
+    *,
+    version: int,
+    input: str,
+    outputs: Mapping[str, str],
+    plan: Restart,
+    started_at: datetime | None,
 ) -> list[str]:
     """Give a job its new version, input and outputs (JSON text by kept step), and its first tasks; return their lanes."""
     await fetch(conn, _SQL["drop_joins"], job_id=job_id)
@@ -41,6 +49,7 @@ async def move_job(
         job_id=job_id,
         version=version,
         input=input,
+        started_at=started_at,
         kept_branches=[kept.branch for kept in plan.kept],
         kept_nexts=[kept.next_step for kept in plan.kept],
         kept_outputs=[outputs[kept.step] for kept in plan.kept],

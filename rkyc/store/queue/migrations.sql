@@ -86,7 +86,7 @@ WITH base AS (
   FROM unnest(:join_steps::text[], :join_branches::int[], :join_remainings::int[]) AS p(step, branch, remaining)
 )
 INSERT INTO rkyc.ready (lane, job_id, branch, step, events, started_at)
-SELECT coalesce(s.lane, c.lane), c.id, s.branch, s.step, b.seq + 1 + cardinality(:kept_steps::text[]), (SELECT min(m.started_at) FROM moved m)
+SELECT coalesce(s.lane, c.lane), c.id, s.branch, s.step, b.seq + 1 + cardinality(:kept_steps::text[]), :started_at::timestamptz
 FROM changed c CROSS JOIN base b
 CROSS JOIN unnest(:start_steps::text[], :start_branches::int[], :start_lanes::text[]) AS s(step, branch, lane)
 RETURNING lane;
