@@ -341,13 +341,13 @@ async def _insert(
         raise ConflictError(f"job {source['uuid']} was started again meanwhile: fork it again")
     carrying = {one["name"] for one in graph["steps"] if one.get("carries")}
     pipeline = registry.get(source["pipeline"], new.version) if registry is not None else None
-    for kept in plan.kept:
-        if kept.step not in carrying:
+    for name in plan.kept_names:
+        if name not in carrying:
             continue
-        carry = pipeline.place(kept.step).step.carry if pipeline is not None else None
+        carry = pipeline.place(name).step.carry if pipeline is not None else None
         if carry is None:
             raise ConflictError(
-                f"step {kept.step} saved rows that must be carried over, and {source['pipeline']}@{new.version} is not known "
+                f"step {name} saved rows that must be carried over, and {source['pipeline']}@{new.version} is not known "
                 "here: fork it where the pipeline is (--app MODULE:REGISTRY)"
             )
         await carry(conn, source["uuid"], new.uuid)
