@@ -48,12 +48,14 @@ def find_changed(
 ) -> dict[str, str]:
     """Return the completed steps whose own outputs no longer stand, each with the reason in one line.
 
-    `now` is what the steps declare today, `steps` those of the pipeline as it is. What never ran is not told here:
-    a route may have gone past it.
+    `now` is what the steps declare today, `steps` those of the pipeline as it is. A step of a map's body is there once
+    for each item: one that differs is enough. What never ran is not told here: a route may have gone past it.
     """
-    latest = {one.step: one for one in done if one.step in steps}
-    changed = {}
-    for name, was in latest.items():
+    changed: dict[str, str] = {}
+    for was in done:
+        name = was.step
+        if name not in steps or name in changed:
+            continue
         today = tuple(now.get(name, ()))
         if is_input_changed:
             changed[name] = "the job's input changed"

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from rkyc.engine.client import Client
-from rkyc.errors import ConflictError
+from rkyc.errors import ConflictError, PermanentException
 from rkyc.flow.graph import chain, map_over
 from rkyc.flow.pipeline import Pipeline, Registry
 from rkyc.flow.step import step
@@ -58,3 +58,20 @@ async def test_what_the_items_of_a_map_saved_is_carried_over_or_the_fork_is_refu
         await wait_status(pool, forked, "completed")
     rows = await query(pool, "SELECT n FROM public.carried WHERE job = $1 ORDER BY n", forked)
     assert [row["n"] for row in rows] == [0, 1]
+
+
+async def test_one_item_of_a_map_that_was_done_in_part_is_enough_for_a_rerun(dsn: str, pool: Pool) -> None:
+    @step(optional=True)
+    async def maybe(ctx: Any, input: int) -> int:
+        if input == 0:
+            raise PermanentException("meant to fail")
+        # The last one to complete is whole.
+        await ctx.sleep(0.1)
+        return input
+
+    client = Client(pool=pool)
+    async with serve(dsn, Pipeline("halves", 1, chain(split, map_over(maybe), end))):
+        job_id = await client.enqueue("halves", {})
+        assert (await wait_status(pool, job_id, "completed"))["partial"]
+        planned = await client.rerun(job_id, degraded=True, dry_run=True)
+    assert planned.reasons["maybe"] == "it was degraded"
