@@ -25,7 +25,7 @@ from rkyc.flow import payload
 from rkyc.flow.decide import message_of
 from rkyc.flow.job import Claim
 from rkyc.flow.pipeline import Pipeline, Registry
-from rkyc.flow.restart import Restart, plan_restart
+from rkyc.flow.restart import Restart, find_origins, plan_restart
 from rkyc.flow.undo import PREFIX
 from rkyc.store.pool import Connection, Pool, Record
 from rkyc.store.queue import audit, commits, jobs, migrations, restarts, schedules, undo
@@ -145,6 +145,8 @@ class _Cast:
     input: Wrapped
     outputs: Mapping[str, Wrapped]
     plan: Restart
+    # Of which old steps the kept ones tell: (new name, old name).
+    origins: list[tuple[str, str]]
 
 
 async def _cast(
@@ -157,6 +159,7 @@ async def _cast(
             raise NotFoundError(f"no job {job_id}: `rkyc jobs list` shows those that are kept")
         before = await restarts.read_outputs_of(conn, source["id"])
         is_undoing = await undo.is_undoing(conn, source["id"])
+        graph = await restarts.read_version_graph(conn, source["pipeline"], source["version"])
     if is_undoing:
         raise ConflictError(f"job {job_id} is being undone, as its version alone knows how: wait for its end")
     if source["state"] is not None:
@@ -179,7 +182,12 @@ async def _cast(
         )
     tenant = source["tenant"]
     kept = {one.step: await payloads.wrap(encode_input(outputs[one.step]), tenant) for one in plan.kept}
-    return _Cast(source, before, target, await payloads.wrap(encode_input(value), tenant), kept, plan)
+    # Without a worker that ever served the version no step of it was completed.
+    older = {"steps": []} if graph is None else payload.decode(graph["graph"])
+    origins = find_origins(older, {step for step, _ in before}, kept, {*target.graph.places})
+    return _Cast(
+        source, before, target, await payloads.wrap(encode_input(value), tenant), kept, plan, origins
+    )
 
 
 async def _move(conn: Connection, cast: _Cast, by: str) -> list[str]:
@@ -204,6 +212,7 @@ async def _move(conn: Connection, cast: _Cast, by: str) -> list[str]:
         input=cast.input.text,
         outputs={step: output.text for step, output in cast.outputs.items()},
         plan=cast.plan,
+        origins=cast.origins,
         # In its first step no checkpoint tells of it, and it has calls and signals to remember.
         started_at=min((one["started_at"] for one in swept if one["started_at"] is not None), default=None),
     )

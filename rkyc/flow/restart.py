@@ -122,6 +122,22 @@ def plan_restart(graph: Mapping[str, Any], done: Set[str], again: Iterable[str])
     )
 
 
+def find_origins(
+    before: Mapping[str, Any], done: Set[str], kept: Iterable[str], steps: Set[str]
+) -> list[tuple[str, str]]:
+    """Return of which completed steps of an older version the kept ones of a newer one tell, in pairs (new, old).
+
+    `before` is the older graph, `steps` are the newer one's. A step tells of the one of its name. Of the others it is
+    told by their order: as many new names as gone ones were renamed; else each new one stands for all that are gone.
+    """
+    own = [(name, name) for name in kept if name in done]
+    new = [name for name in kept if name not in done]
+    gone = [one["name"] for one in before["steps"] if one["name"] in done - steps and "map" not in one]
+    if len(new) == len(gone):
+        return [*own, *zip(new, gone, strict=True)]
+    return [*own, *((name, old) for name in new for old in gone)]
+
+
 def explain_again(
     graph: Mapping[str, Any], plan: Restart, done: Set[str], changed: Mapping[str, str]
 ) -> dict[str, str]:

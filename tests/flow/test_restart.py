@@ -9,7 +9,7 @@ import pytest
 from rkyc.errors import InvalidInputError
 from rkyc.flow.compile import compile_graph
 from rkyc.flow.graph import Part, chain, group, map_over, route
-from rkyc.flow.restart import JoinLeft, KeptStep, Start, explain_again, plan_restart
+from rkyc.flow.restart import JoinLeft, KeptStep, Start, explain_again, find_origins, plan_restart
 from rkyc.flow.step import step
 
 
@@ -149,3 +149,20 @@ def test_each_step_of_a_plan_has_the_reason_why_it_runs_again() -> None:
         "nothing that it chose was completed"
     )
     assert explain_again(routed, plan_restart(routed, set(), []), set(), {})["b"] == "it was not completed"
+
+
+@pytest.mark.parametrize(
+    ("kept", "steps", "expected"),
+    [
+        ("ax", "axd", [("a", "a"), ("x", "b")]),
+        ("xy", "xycd", [("x", "a"), ("y", "b")]),
+        ("x", "xcd", [("x", "a"), ("x", "b")]),
+        ("axy", "axycd", [("a", "a"), ("x", "b"), ("y", "b")]),
+        # A step that is left out and runs again is not gone, and what is new may come of nothing.
+        ("ax", "axbcd", [("a", "a")]),
+    ],
+)
+def test_a_new_name_tells_of_the_steps_that_are_gone(
+    kept: str, steps: str, expected: list[tuple[str, str]]
+) -> None:
+    assert find_origins(describe(a, b, c, d), set("ab"), kept, {*steps}) == expected

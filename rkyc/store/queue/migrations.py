@@ -5,7 +5,7 @@ Functions take the connection first; the caller opens the transaction and sweeps
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -39,9 +39,13 @@ async def move_job(
     input: str,
     outputs: Mapping[str, str],
     plan: Restart,
+    origins: Sequence[tuple[str, str]],
     started_at: datetime | None,
 ) -> list[str]:
-    """Give a job its new version, input and outputs (JSON text by kept step), and its first tasks; return their lanes."""
+    """Give a job its new version, input and outputs (JSON text by kept step), and its first tasks; return their lanes.
+
+    `origins` says of which old steps the kept ones tell, in pairs (new, old).
+    """
     await fetch(conn, _SQL["drop_joins"], job_id=job_id)
     rows = await fetch(
         conn,
@@ -53,6 +57,8 @@ async def move_job(
         kept_branches=[kept.branch for kept in plan.kept],
         kept_nexts=[kept.next_step for kept in plan.kept],
         kept_outputs=[outputs[kept.step] for kept in plan.kept],
+        origin_steps=[step for step, _ in origins],
+        origin_olds=[old for _, old in origins],
         **plan_columns(plan),
     )
     return sorted({row["lane"] for row in rows})

@@ -65,16 +65,29 @@ WITH base AS (
   SELECT job_id, seq, branch, step, next_step, attempt, fence, worker_id, output, degraded, warnings, metadata, started_at, finished_at,
     -- Not told again as an event: the new ones tell it.
     true, clock_timestamp() FROM moved
+), origin AS (
+  SELECT o.step AS now_step, count(*) OVER (PARTITION BY o.step) AS number, m.*
+  FROM unnest(:origin_steps::text[], :origin_olds::text[]) AS o(step, old) JOIN moved m ON m.step = o.old
 ), kept AS (
   INSERT INTO rkyc.checkpoint (job_id, seq, branch, step, next_step, attempt, fence, worker_id, output, degraded, warnings, metadata,
                                started_at, finished_at)
-  SELECT :job_id, b.seq + 1 + k.number, k.branch, k.step, k.next_step, coalesce(m.attempt, 1), coalesce(m.fence, 0),
-    coalesce(m.worker_id, 0), k.output::jsonb, coalesce(m.degraded, false), m.warnings, m.metadata,
+  SELECT :job_id, b.seq + 1 + k.number, k.branch, k.step, k.next_step, coalesce(m.attempt, 1),
+    -- Less than none where a part of it was taken over by a fork: its source undoes that.
+    coalesce(m.fence, 0), coalesce(m.worker_id, 0), k.output::jsonb, coalesce(m.degraded, false), w.warnings, m.metadata,
     coalesce(m.started_at, clock_timestamp()), coalesce(m.finished_at, clock_timestamp())
   FROM unnest(:kept_steps::text[], :kept_branches::int[], :kept_nexts::text[], :kept_outputs::text[])
     WITH ORDINALITY AS k(step, branch, next_step, output, number)
   CROSS JOIN base b
-  LEFT JOIN LATERAL (SELECT * FROM moved m WHERE m.step = k.step ORDER BY m.seq DESC LIMIT 1) m ON true
+  CROSS JOIN LATERAL (
+    SELECT max(o.attempt) AS attempt, min(o.fence) AS fence, max(o.worker_id) AS worker_id, bool_or(o.degraded) AS degraded,
+      (array_agg(o.metadata ORDER BY o.seq DESC))[1] AS metadata, min(o.started_at) AS started_at, max(o.finished_at) AS finished_at
+    FROM origin o WHERE o.now_step = k.step
+  ) m
+  CROSS JOIN LATERAL (
+    -- What stands for several did not fail with one of them: it is still undone.
+    SELECT jsonb_agg(CASE WHEN o.number = 1 THEN e.value ELSE e.value - 'failed' END ORDER BY o.seq, e.number) AS warnings
+    FROM origin o CROSS JOIN LATERAL jsonb_array_elements(o.warnings) WITH ORDINALITY AS e(value, number) WHERE o.now_step = k.step
+  ) w
 ), counted AS (
   INSERT INTO rkyc.branching (job_id, events) SELECT :job_id, b.seq + 1 + cardinality(:kept_steps::text[]) FROM base b
   WHERE :is_forked::boolean ON CONFLICT (job_id) DO UPDATE SET events = excluded.events
