@@ -192,8 +192,11 @@ async def _cast(
 
 async def _move(conn: Connection, cast: _Cast, by: str) -> list[str]:
     source, target = cast.source, cast.target
-    # Leases first, then the forked job's row, then the sweep in a statement of its own.
+    places = target.graph.places
+    branches = {name: place.branch for name, place in places.items() if not place.map}
+    # Leases first, then the children, then the forked job's row, then the sweep in a statement of its own.
     await commits.lock_leases(conn, source["id"])
+    await migrations.move_children(conn, source["id"], branches, {*places})
     await jobs.lock_branching_row(conn, source["id"])
     # A turn that is passed on meanwhile must find the job, or have been taken by it.
     await schedules.lock_schedule_of_job(conn, source["id"])
@@ -205,6 +208,7 @@ async def _move(conn: Connection, cast: _Cast, by: str) -> list[str]:
     swept = await commits.sweep_tasks(conn, source["id"])
     if not swept or await restarts.read_outputs_of(conn, source["id"]) != cast.outputs_before:
         raise DatabaseConnectionError(f"job {source['uuid']}: a task is about to move")
+    await migrations.move_journal(conn, source["id"], branches, {*places})
     lanes = await migrations.move_job(
         conn,
         source["id"],

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from rkyc.engine.client import Client
+from rkyc.engine.orphans import Orphans
 from rkyc.errors import PermanentException
 from rkyc.flow import payload
-from rkyc.flow.graph import chain
+from rkyc.flow.graph import chain, group
 from rkyc.flow.pipeline import Pipeline, Registry
 from rkyc.flow.step import step
 from rkyc.store.pool import Pool
 from tests.engine.test_undo_from_outside import wait_reason
 from tests.support.crashes import entries, make_input
-from tests.support.engine import serve, wait_status
+from tests.support.engine import announce, query, serve, wait_for, wait_status
 from tests.support.probes import tell
 
 pytestmark = pytest.mark.anyio
@@ -111,3 +113,129 @@ async def test_what_a_fork_took_over_is_not_undone_under_another_name(
         await client.signal(forked, "go")
         assert (await wait_status(pool, forked))["status"] == "failed"
     assert undone(tmp_path) == []
+
+
+def same(value: Any, outputs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    return value, outputs
+
+
+@step
+async def kid(ctx: Any, input: str) -> str:
+    await ctx.wait_signal("go")
+    return input
+
+
+@step
+async def launch(ctx: Any) -> None:
+    await ctx.spawn("kid", "aside", wait=False)
+
+
+@step
+async def lead(ctx: Any, job: dict[str, Any]) -> Any:
+    async def pay() -> None:
+        tell(ctx, job, "paid")
+
+    await ctx.call("pay", pay)
+    return await ctx.spawn("kid", "waited for")
+
+
+@step
+async def look_on(ctx: Any) -> None:
+    pass
+
+
+@step
+async def end(ctx: Any, input: Any) -> Any:
+    return input
+
+
+KID = Pipeline("kid", 1, kid)
+LEADING = Pipeline("leading", 1, chain(launch, lead, end))
+
+
+async def find_kids(pool: Pool, input: str, number: int) -> list[Any]:
+    """Return the children with this input as (job_id, status), oldest first, when there are so many and all wait or ended."""
+
+    async def look() -> Any:
+        rows = await query(
+            pool,
+            """SELECT s.job_id, s.status, s.wait_reason FROM rkyc.job_status s JOIN rkyc.job j ON j.uuid = s.job_id
+               WHERE j.pipeline = 'kid' AND j.input = to_jsonb($1::text) ORDER BY j.id""",
+            input,
+        )
+        is_settled = all(row["wait_reason"] == "signal" or row["status"] == "cancelled" for row in rows)
+        return rows if len(rows) == number and is_settled else None
+
+    found: list[Any] = await wait_for(look)
+    return found
+
+
+async def lead_on(dsn: str, pool: Pool, folder: Path) -> UUID:
+    """Enqueue a job and wait until its step `lead` waits for its child."""
+    async with serve(dsn, LEADING, KID):
+        job_id = await Client(pool=pool).enqueue("leading", make_input(folder, 1))
+        await wait_reason(pool, job_id, "child")
+        await find_kids(pool, "waited for", 1)
+    return job_id
+
+
+def paid(folder: Path) -> int:
+    return sum(entry.what == "paid" for entry in entries(folder))
+
+
+async def test_a_step_on_another_branch_keeps_its_calls_and_its_child(
+    dsn: str, pool: Pool, tmp_path: Path
+) -> None:
+    client = Client(pool=pool)
+    job_id = await lead_on(dsn, pool, tmp_path)
+    newer = Pipeline("leading", 2, chain(launch, group(look_on, lead), end), upcast={(1, 2): same})
+    async with serve(dsn, newer, KID):
+        await client.migrate(job_id, Registry([newer]))
+        await wait_reason(pool, job_id, "child")
+        (child,) = await find_kids(pool, "waited for", 1)
+        await client.signal(child["job_id"], "go")
+        row = await wait_status(pool, job_id, "completed")
+    assert payload.decode(row["result"]) == {"look_on": None, "lead": "waited for"}
+    assert paid(tmp_path) == 1
+
+
+async def test_a_step_that_was_gone_and_is_back_has_a_new_child(dsn: str, pool: Pool, tmp_path: Path) -> None:
+    client = Client(pool=pool)
+    job_id = await lead_on(dsn, pool, tmp_path)
+    between = Pipeline("leading", 2, chain(launch, end), upcast={(1, 2): same})
+    await announce(pool, between)
+    await client.migrate(job_id, Registry([between]))
+    newest = Pipeline("leading", 3, LEADING.steps, upcast={(2, 3): same})
+    async with serve(dsn, newest, KID):
+        await client.migrate(job_id, Registry([newest]))
+        (*_, child) = await find_kids(pool, "waited for", 2)
+        await client.signal(child["job_id"], "go")
+        assert (await wait_status(pool, job_id))["status"] == "completed"
+    assert paid(tmp_path) == 2
+
+
+async def test_the_child_of_a_running_step_that_is_gone_is_cancelled_and_no_other(
+    dsn: str, pool: Pool, tmp_path: Path
+) -> None:
+    client = Client(pool=pool)
+    job_id = await lead_on(dsn, pool, tmp_path)
+    newer = Pipeline("leading", 2, chain(launch, lead.named("lead_anew"), end), upcast={(1, 2): same})
+    async with serve(dsn, newer, KID):
+        await client.migrate(job_id, Registry([newer]))
+
+        async def is_cancelled() -> Any:
+            kids = await find_kids(pool, "waited for", 2)
+            return kids if kids[0]["status"] == "cancelled" else None
+
+        (_, child) = await wait_for(is_cancelled)
+        await client.signal(child["job_id"], "go")
+        await wait_status(pool, job_id, "completed")
+
+        async def is_forgotten() -> bool:
+            await Orphans(pool=pool, cancel=client.cancel).run_once()
+            return await query(pool, "SELECT FROM rkyc.orphaned") == []
+
+        await wait_for(is_forgotten)
+        (aside,) = await find_kids(pool, "aside", 1)
+        assert aside["wait_reason"] == "signal"
+    assert paid(tmp_path) == 2

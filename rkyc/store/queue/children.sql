@@ -44,14 +44,15 @@ SELECT lane, job_id, branch, step, events, error_attempts, crash_attempts, alone
 RETURNING lane;
 
 -- name: list_orphans
--- Children that are to be cancelled since their parent failed or was cancelled, and has not been started again.
+-- Children that are to be cancelled since their parent failed or was cancelled, and has not been started again, or since
+-- it was moved to a version that lacks the step which started them (branch < 0).
 -- One that is being undone was cancelled already: a second time would stop that.
 SELECT c.child_uuid
 FROM rkyc.orphaned o
 CROSS JOIN LATERAL (
   SELECT c.child_uuid FROM rkyc.child c
   WHERE c.parent_id = o.parent_id AND c.state IS NULL AND c.on_parent_end = 'cancel'
-    AND EXISTS (SELECT FROM rkyc.history h WHERE h.job_id = o.parent_id)
+    AND (c.branch < 0 OR (SELECT h.state FROM rkyc.history h WHERE h.job_id = o.parent_id) <> 'completed')
     AND (SELECT true FROM rkyc.undoing_task u WHERE u.job_id = c.child_id LIMIT 1) IS NULL
   OFFSET 0
 ) c
@@ -61,6 +62,8 @@ LIMIT :limit;
 SELECT EXISTS (SELECT FROM rkyc.orphaned);
 
 -- name: drop_orphaned
--- Parents none of whose children is left to be cancelled.
+-- Parents none of whose children is left to be cancelled. One that has not ended may still fail: its note stays.
 DELETE FROM rkyc.orphaned o
-WHERE NOT EXISTS (SELECT FROM rkyc.child c WHERE c.parent_id = o.parent_id AND c.state IS NULL AND c.on_parent_end = 'cancel');
+WHERE NOT EXISTS (
+  SELECT FROM rkyc.child c WHERE c.parent_id = o.parent_id AND c.state IS NULL AND c.on_parent_end = 'cancel'
+    AND (c.branch < 0 OR (SELECT h.state FROM rkyc.history h WHERE h.job_id = o.parent_id) IS DISTINCT FROM 'completed'));

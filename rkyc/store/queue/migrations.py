@@ -5,8 +5,9 @@ Functions take the connection first; the caller opens the transaction and sweeps
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from rkyc.flow.restart import Restart
@@ -29,6 +30,19 @@ async def list_blocked(
 async def is_served(conn: Connection, pipeline: str, version: int) -> bool:
     """Return whether a live worker serves this version."""
     return bool(await fetch_value(conn, _SQL["is_served"], pipeline=pipeline, version=version))
+
+
+async def move_children(conn: Connection, job_id: int, branches: Mapping[str, int], known: Set[str]) -> None:
+    """Let a job's children belong to their steps where these stand now; have those of lost steps cancelled.
+
+    `branches` are those of the steps outside of maps, `known` are all steps. Call it after the leases were locked.
+    """
+    await fetch(conn, _SQL["move_children"], **_step_columns(job_id, branches, known))
+
+
+async def move_journal(conn: Connection, job_id: int, branches: Mapping[str, int], known: Set[str]) -> None:
+    """Let the steps of a job remember their calls where they stand now, and no others; its tasks were swept."""
+    await fetch(conn, _SQL["move_journal"], **_step_columns(job_id, branches, known))
 
 
 async def move_job(
@@ -72,3 +86,12 @@ async def lock_place(conn: Connection, job_id: int, uuid: UUID) -> Record | None
 async def hold_place(conn: Connection, job_id: int, place: Record) -> None:
     """Hold a job that this transaction moved back again where `lock_place` found it."""
     await fetch(conn, _SQL["hold_place"], job_id=job_id, **place)
+
+
+def _step_columns(job_id: int, branches: Mapping[str, int], known: Set[str]) -> dict[str, Any]:
+    return {
+        "job_id": job_id,
+        "steps": [*branches],
+        "branches": [*branches.values()],
+        "known_steps": [*known],
+    }

@@ -19,6 +19,33 @@ SELECT EXISTS (
 -- name: drop_joins
 DELETE FROM rkyc.join_point WHERE job_id = :job_id;
 
+-- name: move_children
+-- To the branches where their steps stand now. Run before the sweep: the end of a child locks it first, then what its parent
+-- waits in. Those of a step that is gone while it runs have no branch any more: they are cancelled.
+WITH lost AS (
+  UPDATE rkyc.child c SET branch = b.branch
+  FROM (SELECT least(min(branch), 0) - 1 AS branch FROM rkyc.child WHERE parent_id = :job_id) b
+  WHERE c.parent_id = :job_id AND c.state IS NULL AND c.on_parent_end = 'cancel' AND c.branch >= 0 AND c.step <> ALL (:known_steps::text[])
+    AND NOT EXISTS (SELECT FROM rkyc.checkpoint k WHERE k.job_id = :job_id AND k.branch = c.branch AND k.step = c.step)
+  RETURNING c.parent_id
+), moved AS (
+  UPDATE rkyc.child c SET branch = s.branch FROM unnest(:steps::text[], :branches::int[]) AS s(step, branch)
+  WHERE c.parent_id = :job_id AND c.step = s.step AND c.branch BETWEEN 0 AND 131071 AND c.branch <> s.branch
+), noted AS (
+  INSERT INTO rkyc.orphaned (parent_id, at) SELECT DISTINCT l.parent_id, clock_timestamp() FROM lost l
+  ON CONFLICT (parent_id) DO NOTHING
+)
+SELECT pg_notify('rkyc_wake', 'orphans') FROM lost LIMIT 1;
+
+-- name: move_journal
+WITH forgotten AS (
+  -- A version that has such a step again asks anew.
+  UPDATE rkyc.journal u SET name = u.name || '~before:' || (SELECT coalesce(max(e.seq), 0) + 1 FROM rkyc.event e WHERE e.job_id = :job_id)
+  WHERE u.job_id = :job_id AND u.step <> ALL (:known_steps::text[]) AND u.name !~ '~before:[0-9]+$'
+)
+UPDATE rkyc.journal u SET branch = s.branch FROM unnest(:steps::text[], :branches::int[]) AS s(step, branch)
+WHERE u.job_id = :job_id AND u.step = s.step AND u.branch < 131072 AND u.branch <> s.branch;
+
 -- name: lock_place
 -- Where a job is held back by a person, or until its turn or its time has come. Only what has not begun has such a time.
 SELECT * FROM (
