@@ -90,6 +90,37 @@ async def test_a_retry_does_not_sleep_again(dsn: str, pool: Pool) -> None:
     assert slept == [1, 2]
 
 
+@pytest.mark.parametrize("name", ["event:create", "signal:ask"])
+@pytest.mark.parametrize("answer", [{"id": 7, "due_at": "2026-01-01"}, {"due_at": "2026-01-01"}, 7])
+async def test_a_retry_keeps_a_call_that_is_named_like_a_wait(
+    dsn: str, pool: Pool, name: str, answer: Any
+) -> None:
+    paid: list[int] = []
+
+    @step
+    async def pay_and_wait(ctx: Any, input: dict[str, Any]) -> Any:
+        async def pay() -> Any:
+            paid.append(1)
+            return answer
+
+        answered = await ctx.call(name, pay)
+        # The wait itself begins anew.
+        await ctx.wait_event("news", timeout_s=60 if retried else 0.0)
+        return answered
+
+    retried: list[int] = []
+    client = Client(pool=pool)
+    async with serve(dsn, Pipeline("paying", 1, pay_and_wait)):
+        job_id = await client.enqueue("paying", {})
+        assert (await wait_status(pool, job_id))["status"] == "failed"
+        retried.append(1)
+        await client.retry(job_id)
+        await wait_reason(pool, job_id, "event")
+        await client.publish("news", {})
+        assert await client.result(job_id, 15) == answer
+    assert paid == [1]
+
+
 @pytest.mark.parametrize(
     "arguments", [{}, {"seconds": 1, "until": dt.datetime.now(dt.UTC)}, {"seconds": float("nan")},
                   {"seconds": 1e12}, {"until": dt.datetime.now(dt.UTC).replace(tzinfo=None)}]

@@ -161,9 +161,11 @@ WITH gone AS (
 ), buried AS (
   UPDATE rkyc.dead_letter SET state = 'requeued', archive_queue = NULL WHERE job_id = :job_id AND EXISTS (SELECT FROM gone)
 ), forgotten AS (
-  -- Waits that nobody answered in time begin anew.
+  -- Waits that nobody answered in time begin anew. What a wait wrote and nothing else: a call may be named like one.
   DELETE FROM rkyc.journal n USING gone g
-  WHERE n.job_id = g.job_id AND (n.name LIKE 'signal:%' OR n.name LIKE 'event:%') AND (n.answer ? 'timed_out' OR n.answer ? 'due_at')
+  WHERE n.job_id = g.job_id AND (n.name LIKE 'signal:%' OR n.name LIKE 'event:%') AND (
+    n.answer IN ('{"timed_out": true}', jsonb_build_object('timed_out', true, 'payload', n.answer -> 'payload'))
+    OR n.name LIKE '% until' AND n.answer = jsonb_build_object('due_at', n.answer -> 'due_at'))
 ), lost AS (
   -- Children that did not complete are started anew; those that run go on. Those of steps that were undone, which no
   -- journal remembers, belong to nobody any more.
