@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from uuid import UUID
 
+from rkyc.engine.deadlines import refuse_passed_deadline
 from rkyc.engine.intake import encode_input, make_job_ids
 from rkyc.engine.payloads import Payloads, Wrapped, hold_blobs
 from rkyc.engine.uniqueness import take_key_again
@@ -78,7 +79,8 @@ class Changing:
 
         Raises:
             NotFoundError, InvalidInputError: no such job or step.
-            ConflictError: it has not ended, went on as another job, was undone in part, or another one holds its key.
+            ConflictError: it has not ended, went on as another job, was undone in part, its deadline has passed, or
+                another one holds its key.
         """
         pool = await self.pool()
         async with pool.transaction() as conn:
@@ -86,11 +88,8 @@ class Changing:
             await dead_letters.lock_of_job(conn, source["id"])
             if await restarts.lock_end(conn, source["id"]) is None:
                 raise ConflictError(f"job {job_id} has not ended: cancel it first, or fork it")
-            if (next_run := await restarts.find_next_run(conn, source["id"])) is not None:
-                # It would go on a second time.
-                raise ConflictError(
-                    f"job {job_id} went on as job {next_run}: start that one again, or fork this one"
-                )
+            await _refuse_continued(conn, source)
+            await refuse_passed_deadline(conn, source["id"], job_id)
             graph, _ = await _read_graph(conn, source["pipeline"], source["version"])
             done = await _list_done(conn, source)
             plan = plan_restart(graph, {one.step for one in done}, [step])
@@ -239,6 +238,14 @@ async def _read_source(conn: Connection, job_id: UUID) -> Record:
     if source is None:
         raise NotFoundError(f"no job {job_id}: `rkyc jobs list` shows those that are kept")
     return source
+
+
+async def _refuse_continued(conn: Connection, source: Record) -> None:
+    """Refuse what would let a run go on a second time."""
+    if (next_run := await restarts.find_next_run(conn, source["id"])) is not None:
+        raise ConflictError(
+            f"job {source['uuid']} went on as job {next_run}: start that one again, or fork this one"
+        )
 
 
 async def _read_graph(conn: Connection, pipeline: str, version: int | None) -> tuple[dict[str, Any], int]:

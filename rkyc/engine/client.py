@@ -18,6 +18,7 @@ from rkyc.engine.budgets import Budgeting
 from rkyc.engine.cancelling import Cancelling
 from rkyc.engine.changing import Changing
 from rkyc.engine.dead_letters import DeadLetters
+from rkyc.engine.deadlines import refuse_passed_deadline
 from rkyc.engine.enqueuer import GROUP_ROWS_MAX, Enqueuer
 from rkyc.engine.intake import encode_input, encode_metadata, encode_traits, insert_jobs, make_job_ids
 from rkyc.engine.looking import Looking
@@ -251,7 +252,7 @@ class Client(Budgeting, Looking, Messaging, Broadcasting, Cancelling, Changing, 
 
         Raises:
             NotFoundError
-            ConflictError: it is not failed or cancelled, or another job holds its unique key.
+            ConflictError: it is not failed or cancelled, its deadline has passed, or another job holds its unique key.
         """
         pool = await self.pool()
         async with pool.transaction() as conn:
@@ -259,6 +260,7 @@ class Client(Budgeting, Looking, Messaging, Broadcasting, Cancelling, Changing, 
             if job is None:
                 raise NotFoundError(f"no job {job_id}: `rkyc jobs list` shows those that are kept")
             await dead_letters.lock_of_job(conn, job["id"])
+            await refuse_passed_deadline(conn, job["id"], job_id)
             await take_key_again(conn, job["id"], job_id)
             lanes = await jobs.retry_job(conn, job_id=job["id"])
             if not lanes:

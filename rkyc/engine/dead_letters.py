@@ -62,8 +62,8 @@ class DeadLetters:
     async def requeue(self, wanted: Filter, *, by: str) -> int:
         """Start all that match again, each at the step that failed; completed steps are not repeated. Return how many.
 
-        Those that come while this runs may or may not be among them. Where another job holds the unique key of one, it
-        stays where it is.
+        Those that come while this runs may or may not be among them. One whose deadline has passed, or whose unique key
+        another job holds, stays where it is.
         """
         lanes: set[str] = set()
 

@@ -307,6 +307,18 @@ async def test_a_retry_by_a_person_takes_the_dead_letter_along(pool: Pool) -> No
     assert await scene.at(5 * MINUTE) == 1
 
 
+async def test_a_lane_leaves_what_has_passed_its_deadline_to_its_tries(pool: Pool) -> None:
+    scene = Scene(pool)
+    late, _ = await scene.begin(2, POLICY)
+    await scene.fail_all()
+    await query(pool, "UPDATE rkyc.job SET deadline_at = now() WHERE id = $1", late)
+    assert await scene.at(5 * MINUTE) == 1
+    assert [(row["state"], row["retry_count"]) for row in await scene.letters()] == [
+        ("dead", 1),
+        ("requeued", 1),
+    ]
+
+
 async def test_every_lane_has_its_queue_and_failures_go_to_that_of_their_step(
     dsn: str, pool: Pool, tmp_path: Path
 ) -> None:

@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 
 from rkyc.engine.client import Client
-from rkyc.errors import RetryableException
+from rkyc.errors import ConflictError, RetryableException
 from rkyc.flow.graph import chain
 from rkyc.flow.pipeline import Pipeline
 from rkyc.flow.retry import RetryPolicy, Timeouts
 from rkyc.flow.step import step
 from rkyc.store.pool import Pool
+from rkyc.store.queue.dead_letters import Filter
 from tests.support.crashes import entries, make_input
-from tests.support.engine import announce, query, serve, tasks_left, wait_status
+from tests.support.engine import announce, query, read_job, serve, tasks_left, wait_status
 from tests.support.ledger import count
 from tests.support.probes import pause, registry, tell
 
@@ -83,6 +84,31 @@ async def test_a_job_that_waited_past_its_deadline_does_not_start(
         "permanent",
     )
     assert entries(tmp_path) == []
+
+
+async def test_a_job_whose_deadline_has_passed_is_forked_and_not_started_again(
+    dsn: str, pool: Pool, tmp_path: Path
+) -> None:
+    client = Client(pool=pool)
+    pipeline = make_pipeline()
+    await announce(pool, pipeline)
+    late = await client.enqueue("timed", make_input(tmp_path, "late"), deadline_s=0.001)
+    async with serve(dsn, pipeline):
+        assert (await wait_status(pool, late))["error_code"] == "DEADLINE_EXCEEDED"
+        done = await client.enqueue("timed", make_input(tmp_path, "done"), deadline_s=60)
+        assert (await wait_status(pool, done))["status"] == "completed"
+        await query(pool, "UPDATE rkyc.job SET deadline_at = now() WHERE uuid = $1", done)
+        with pytest.raises(ConflictError, match=r"its deadline of .* has passed: fork it"):
+            await client.retry(late)
+        for job_id in (late, done):
+            with pytest.raises(ConflictError, match=r"its deadline of .* has passed: fork it"):
+                await client.retry_from(job_id, "timed")
+        assert await client.dead_letters.requeue(Filter(), by="tester") == 0
+        assert (await read_job(pool, done))["status"] == "completed"
+        advice = (await client.why(late))["remedy"]
+        assert f"rkyc jobs fork {late} --from timed" in advice and "retry" not in advice
+        fork = await client.fork(late, "timed")
+        assert (await wait_status(pool, fork))["status"] == "completed"
 
 
 async def test_a_job_that_waits_for_a_free_place_ends_at_its_deadline(

@@ -214,6 +214,9 @@ async def test_a_second_cancel_stops_the_undoing_and_a_retry_goes_on_with_it(
         await wait_for(is_idle)
         assert told(tmp_path, "undone") == []
         await query(pool, "UPDATE rkyc.checkpoint SET output = output #- '{job,wait}'")
+        # The undoing runs past it.
+        await query(pool, "UPDATE rkyc.job SET deadline_at = now()")
+        assert "rkyc jobs retry" in (await client.why(job_id))["remedy"]
         await client.retry(job_id)
         await expect_undone(pool, job_id, tmp_path, "first")
     refunds = [one.step for one in entries(tmp_path) if one.what == "refunded"]

@@ -12,7 +12,7 @@ from datetime import datetime
 from uuid import UUID
 
 from rkyc.store.pool import Connection, Record, fetch, fetch_row, fetch_value
-from rkyc.store.queue import jobs, uniques
+from rkyc.store.queue import deadlines, jobs, uniques
 from rkyc.store.statements import load
 
 _SQL = load(__file__)
@@ -142,16 +142,20 @@ async def requeue_dead_letters(conn: Connection, ids: Sequence[int], *, counts: 
     """Start failed jobs again at the steps that were left; `counts`: it is one of the lane's tries.
 
     Call it in a transaction. What is no longer dead or archived, or held by another process, is left out, and so is a job
-    whose unique key another one holds: for the lane that is a try too, or such jobs would take the place of others.
+    whose deadline has passed or whose unique key another one holds: for the lane that is a try too, or such jobs would
+    take the place of others.
     """
     done = Requeued([], [])
     for row in await fetch(conn, _SQL["lock_dead_letters"], ids=ids):
-        is_free = await uniques.take_key_again(conn, row["job_id"]) is None
-        lanes = await jobs.retry_job(conn, job_id=row["job_id"]) if is_free else []
+        may_start = (
+            await deadlines.find_passed_deadline(conn, row["job_id"]) is None
+            and await uniques.take_key_again(conn, row["job_id"]) is None
+        )
+        lanes = await jobs.retry_job(conn, job_id=row["job_id"]) if may_start else []
         if lanes:
             done.ids.append(row["id"])
             done.lanes.extend(lanes)
-        if counts and (lanes or not is_free):
+        if counts and (lanes or not may_start):
             await fetch(conn, _SQL["count_try"], id=row["id"])
     return done
 

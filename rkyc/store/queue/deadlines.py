@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from rkyc.store.pool import Connection, Record, fetch
+from rkyc.store.pool import Connection, Record, fetch, fetch_value
 from rkyc.store.statements import load
 
 _SQL = load(__file__)
@@ -13,6 +13,12 @@ _SQL = load(__file__)
 async def find_expired_jobs(conn: Connection, since: datetime | None) -> list[Record]:
     """Return (id, uuid, pipeline) of at most 100 waiting jobs whose deadline passed after `since`."""
     return await fetch(conn, _SQL["find_expired_jobs"], since=since)
+
+
+async def find_passed_deadline(conn: Connection, job_id: int) -> datetime | None:
+    """Return the deadline of an ended job that would fail by it at once if it were started again, or None."""
+    passed_at: datetime | None = await fetch_value(conn, _SQL["find_passed_deadline"], job_id=job_id)
+    return passed_at
 
 
 async def expire_job(

@@ -15,6 +15,12 @@ WHERE j.deadline_at > coalesce(:since::timestamptz, '-infinity') AND j.deadline_
   AND t.is_waiting AND NOT t.is_running
 ORDER BY j.deadline_at LIMIT 100;
 
+-- name: find_passed_deadline
+-- Of an ended job, where it has passed and would end what begins anew; what is left of an undoing runs past it.
+SELECT CASE WHEN j.deadline_at <= clock_timestamp() AND coalesce(h.open_tasks::text, '') !~ '"undo:' THEN j.deadline_at END
+FROM rkyc.history h CROSS JOIN LATERAL (SELECT j.deadline_at FROM rkyc.job j WHERE j.id = h.job_id OFFSET 0) j
+WHERE h.job_id = :job_id;
+
 -- name: expire_job
 -- pending -> failed; its tasks were swept before in this transaction, its dead letter is written after
 WITH first AS (
