@@ -163,7 +163,9 @@ async def _cast(
     if is_undoing:
         raise ConflictError(f"job {job_id} is being undone, as its version alone knows how: wait for its end")
     if source["state"] is not None:
-        raise ConflictError(f"job {job_id} has ended: fork it to the other version")
+        raise ConflictError(
+            f"job {job_id} has ended: one that failed or was cancelled is moved when it is started again (`rkyc jobs retry`)"
+        )
     name = source["pipeline"]
     target = registry.latest(name) if version is None else registry.get(name, version)
     if target is None:

@@ -86,6 +86,19 @@ async def test_a_worker_moves_what_nobody_serves_any_more(dsn: str, pool: Pool, 
     assert (row["status"], row["version"]) == ("completed", 2)
 
 
+async def test_an_ended_job_is_moved_when_it_is_started_again(dsn: str, pool: Pool, tmp_path: Path) -> None:
+    client = Client(pool=pool)
+    async with serve(dsn, OLD):
+        job_id = await begun(pool, tmp_path)
+        await client.cancel(job_id)
+    with pytest.raises(ConflictError, match=r"has ended: .* when it is started again \(`rkyc jobs retry`\)"):
+        await client.migrate(job_id, Registry([NEW]))
+    async with serve(dsn, NEW):
+        await client.retry(job_id)
+        row = await wait_status(pool, job_id)
+    assert (row["status"], row["version"]) == ("completed", 2)
+
+
 async def test_without_an_up_caster_it_waits_until_a_person_moves_it(
     dsn: str, pool: Pool, tmp_path: Path
 ) -> None:
