@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from uuid import UUID
 
-from rkyc.engine.deadlines import refuse_passed_deadline
 from rkyc.engine.intake import encode_input, make_job_ids
 from rkyc.engine.payloads import Payloads, Wrapped, hold_blobs
+from rkyc.engine.refusals import refuse_continued, refuse_passed_deadline
 from rkyc.engine.uniqueness import take_key_again
 from rkyc.errors import ConflictError, InvalidInputError, NotFoundError
 from rkyc.flow import payload
 from rkyc.flow.compare import Difference, compare_json
 from rkyc.flow.identity import DoneStep, find_changed
 from rkyc.flow.pipeline import Registry
-from rkyc.flow.restart import Restart, explain_again, plan_restart
+from rkyc.flow.restart import Restart, explain_again, plan_restart, with_followers
 from rkyc.flow.undo import BEGIN
 from rkyc.store.pool import Connection, Pool, Record
 from rkyc.store.queue import audit, dead_letters, jobs, restarts
@@ -88,7 +88,7 @@ class Changing:
             await dead_letters.lock_of_job(conn, source["id"])
             if await restarts.lock_end(conn, source["id"]) is None:
                 raise ConflictError(f"job {job_id} has not ended: cancel it first, or fork it")
-            await _refuse_continued(conn, source)
+            await refuse_continued(conn, source["id"], job_id)
             await refuse_passed_deadline(conn, source["id"], job_id)
             graph, _ = await _read_graph(conn, source["pipeline"], source["version"])
             done = await _list_done(conn, source)
@@ -117,7 +117,8 @@ class Changing:
 
         Raises:
             NotFoundError, InvalidInputError: no such job or step; an output of a step that is not kept.
-            ConflictError: rows must be carried over and their code is not here; it is being undone, or was in part.
+            ConflictError: rows must be carried over and their code is not here; it is being undone, or was in part;
+                it went on as another job before the step.
         """
         pool = await self.pool()
         edits = await _wrap_edits(pool, self._payloads, job_id, input, outputs or {})
@@ -127,6 +128,8 @@ class Changing:
             graph, target = await _read_graph(conn, source["pipeline"], target)
             done = await _list_done(conn, source)
             plan = plan_restart(graph, {one.step for one in done}, [step])
+            if done and done[-1].step not in with_followers(graph, [step]):
+                await refuse_continued(conn, source["id"], job_id)
             _check_kept(plan, edits.outputs)
             metadata = payload.encode({"forked_from": str(job_id), "forked_at": step})
             new = edits.describe(source["id"], target, "fork", metadata)
@@ -156,7 +159,7 @@ class Changing:
 
         Raises:
             NotFoundError: no such job or version.
-            ConflictError: it has not ended; no worker ever declared the version; see `fork`.
+            ConflictError: it has not ended, or went on as another job; no worker ever declared the version; see `fork`.
         """
         pool = await self.pool()
         edits = await _wrap_edits(pool, self._payloads, job_id, input, {})
@@ -164,6 +167,7 @@ class Changing:
             source = await _read_source(conn, job_id)
             if source["state"] is None:
                 raise ConflictError(f"job {job_id} has not ended: wait for its end, or cancel it first")
+            await refuse_continued(conn, source["id"], job_id)
             graph, target = await _read_graph(conn, source["pipeline"], version)
             today = await restarts.read_identities(conn, source["pipeline"], target)
             if today is None:
@@ -238,14 +242,6 @@ async def _read_source(conn: Connection, job_id: UUID) -> Record:
     if source is None:
         raise NotFoundError(f"no job {job_id}: `rkyc jobs list` shows those that are kept")
     return source
-
-
-async def _refuse_continued(conn: Connection, source: Record) -> None:
-    """Refuse what would let a run go on a second time."""
-    if (next_run := await restarts.find_next_run(conn, source["id"])) is not None:
-        raise ConflictError(
-            f"job {source['uuid']} went on as job {next_run}: start that one again, or fork this one"
-        )
 
 
 async def _read_graph(conn: Connection, pipeline: str, version: int | None) -> tuple[dict[str, Any], int]:

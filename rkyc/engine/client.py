@@ -18,7 +18,6 @@ from rkyc.engine.budgets import Budgeting
 from rkyc.engine.cancelling import Cancelling
 from rkyc.engine.changing import Changing
 from rkyc.engine.dead_letters import DeadLetters
-from rkyc.engine.deadlines import refuse_passed_deadline
 from rkyc.engine.enqueuer import GROUP_ROWS_MAX, Enqueuer
 from rkyc.engine.intake import encode_input, encode_metadata, encode_traits, insert_jobs, make_job_ids
 from rkyc.engine.looking import Looking
@@ -26,6 +25,7 @@ from rkyc.engine.messages import Messaging
 from rkyc.engine.migrating import Migrating
 from rkyc.engine.pausing import Pausing
 from rkyc.engine.payloads import Payloads, Wrapped, add_tenant
+from rkyc.engine.refusals import refuse_passed_deadline
 from rkyc.engine.schedules import Schedules
 from rkyc.engine.uniqueness import find_keeper, hold_key, take_key_again
 from rkyc.errors import (

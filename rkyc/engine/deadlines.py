@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from rkyc.engine import endings
 from rkyc.engine.clock import DatabaseClock
 from rkyc.engine.endings import Letter
-from rkyc.errors import ConflictError, DatabaseConnectionError, DeadlineExceededError
+from rkyc.errors import DatabaseConnectionError, DeadlineExceededError
 from rkyc.flow import payload
 from rkyc.flow.undo import PREFIX
 from rkyc.store.pool import Connection, Pool, Record
@@ -90,17 +89,3 @@ async def expire_job(
         message=letter.error_message,
     )
     return await endings.settle_end(conn, job_id, letter) if is_written else None
-
-
-async def refuse_passed_deadline(conn: Connection, job_id: int, uuid: UUID) -> None:
-    """Refuse to start an ended job again that would fail by its deadline at once.
-
-    Raises:
-        ConflictError
-    """
-    passed_at = await deadlines.find_passed_deadline(conn, job_id)
-    if passed_at is not None:
-        raise ConflictError(
-            f"job {uuid} can't be started again, its deadline of {passed_at.isoformat(timespec='seconds')} has passed: "
-            "fork it (a fork has none)"
-        )

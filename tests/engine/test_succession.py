@@ -10,7 +10,7 @@ import pytest
 from rkyc.engine.client import Client
 from rkyc.errors import ConflictError
 from rkyc.flow import payload
-from rkyc.flow.graph import chain, group
+from rkyc.flow.graph import chain, group, map_over
 from rkyc.flow.pipeline import Pipeline
 from rkyc.flow.step import step
 from rkyc.store.pool import Pool
@@ -66,6 +66,40 @@ async def test_a_run_that_went_on_is_not_started_again_and_the_last_one_is(dsn: 
         await client.retry_from(last["job_id"], "again")
         await wait_status(pool, last["job_id"], "completed")
     assert len(await client.runs(first)) == 2
+
+
+async def test_a_run_that_an_item_of_a_map_let_go_on_is_not_rerun_and_forked_before_it_only(
+    dsn: str, pool: Pool
+) -> None:
+    @step
+    async def split(ctx: Any, job: dict[str, Any]) -> list[int]:
+        return list(job["items"])
+
+    @step
+    async def item(ctx: Any, input: int) -> int:
+        if input == 2:
+            ctx.continue_as_new({"items": []})
+        return input
+
+    @step
+    async def gather(ctx: Any, input: list[int]) -> list[int]:
+        return input
+
+    client = Client(pool=pool)
+    async with serve(dsn, Pipeline("mapped", 1, chain(split, map_over(item, at_once=1), gather))):
+        first = await client.enqueue("mapped", {"items": [1, 2, 3]})
+        assert await wait_all_ended(pool, 2) == {"completed": 2}
+        _, last = await client.runs(first)
+        many: list[dict[str, Any]] = [{}, {"input": {"items": [7]}}, {"dry_run": True}]
+        for options in many:
+            with pytest.raises(ConflictError, match=f"went on as job {last['job_id']}"):
+                await client.rerun(first, **options)
+        with pytest.raises(ConflictError, match=f"went on as job {last['job_id']}"):
+            await client.fork(first, "gather")
+        assert len(await client.runs(first)) == 2
+        fork = await client.fork(first, "item")
+        assert (await wait_status(pool, fork))["status"] == "completed"
+        assert (await client.rerun(last["job_id"])).job_id is None
 
 
 async def test_the_next_run_is_of_the_newest_version(dsn: str, pool: Pool) -> None:
