@@ -135,6 +135,10 @@ class StepWaits:
                 raise DefinitionError(
                     f"step {self._step}: until has no time zone: expected an aware datetime"
                 )
+            if until > self._clock.now() + timedelta(seconds=WAIT_S_MAX):
+                raise DefinitionError(
+                    f"step {self._step}: {until} is no time to wait for: expected at most {WAIT_S_MAX:.0f} s from now"
+                )
             due_at = until.astimezone(UTC)
         elif seconds is None:
             return None

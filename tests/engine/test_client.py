@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import json
 import math
 import time
@@ -294,3 +295,10 @@ async def test_a_task_that_came_back_under_the_cursor_is_found_all_the_same(
             return await count_rows(pool, "history") == 4
 
         await wait_for(found, timeout_s=12)
+
+
+@pytest.mark.parametrize("run_at", [dt.datetime.max.replace(tzinfo=dt.UTC), "tomorrow", 5])
+async def test_a_job_for_no_time_is_refused_by_its_name(client: Client, pool: Pool, run_at: Any) -> None:
+    with pytest.raises(InvalidInputError, match=r"run_at .* can't be used: expected a datetime"):
+        await client.enqueue("single", {}, run_at=run_at)
+    assert await count_rows(pool, "job") == 0

@@ -21,6 +21,8 @@ from tests.support.ledger import count
 from tests.support.waiters import registry
 
 pytestmark = pytest.mark.anyio
+# A time there may be none in UTC.
+WEST = dt.timezone(dt.timedelta(hours=-12))
 
 
 async def wait_reason(pool: Pool, job_id: Any, reason: str) -> Any:
@@ -123,7 +125,8 @@ async def test_a_retry_keeps_a_call_that_is_named_like_a_wait(
 
 @pytest.mark.parametrize(
     "arguments", [{}, {"seconds": 1, "until": dt.datetime.now(dt.UTC)}, {"seconds": float("nan")},
-                  {"seconds": 1e12}, {"until": dt.datetime.now(dt.UTC).replace(tzinfo=None)}]
+                  {"seconds": 1e12}, {"until": dt.datetime.now(dt.UTC).replace(tzinfo=None)},
+                  {"until": dt.datetime.max.replace(tzinfo=dt.UTC)}, {"until": dt.datetime.max.replace(tzinfo=WEST)}]
 )  # fmt: skip
 async def test_a_sleep_that_can_not_be_meant_fails_the_step(
     dsn: str, pool: Pool, arguments: dict[str, Any]

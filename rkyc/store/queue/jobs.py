@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from rkyc.errors import InvalidInputError
@@ -21,6 +21,8 @@ WAKE_CHANNEL = "rkyc_wake"
 PROGRESS_CHANNEL = "job_progress"
 BUDGET_USD_MAX = 1_000_000
 KEY_CHARS_MAX = 255
+# From here on a time would be taken for infinity, or be none that a client can read.
+RUN_AT_END = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,13 @@ class NewJobs:
     fair_key: str | None = None
 
     def __post_init__(self) -> None:
+        if self.run_at is not None and not (
+            # The wall clock's day is near enough.
+            isinstance(self.run_at, datetime) and self.run_at.replace(tzinfo=UTC) < RUN_AT_END
+        ):
+            raise InvalidInputError(
+                f"run_at {str(self.run_at)[:40]!r} can't be used: expected a datetime before the end of the year 9999"
+            )
         key = self.idempotency_key
         if key is not None and not (1 <= len(key) <= KEY_CHARS_MAX and is_storable(key)):
             raise InvalidInputError(
