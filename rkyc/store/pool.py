@@ -19,6 +19,7 @@ import asyncpg
 
 from rkyc.errors import (
     DatabaseConnectionError,
+    InvalidInputError,
     OutputInvalidError,
     StepTimeoutError,
     StoreUnavailableError,
@@ -79,10 +80,19 @@ _CANNOT_CONNECT: tuple[type[BaseException], ...] = (*_TRANSIENT, OSError)
 def translate_errors() -> Iterator[None]:
     """Turn the driver's connection errors into `DatabaseConnectionError`, which a step may retry.
 
-    Everything else (a constraint, a bad value) passes as it is: it says something about the data.
+    A text that no database holds becomes `InvalidInputError`, whatever it was meant for. Everything else (a constraint, a
+    bad value) passes as it is: it says something about the data.
     """
     try:
         yield
+    except asyncpg.DataError as error:
+        # The server refuses a NUL; the half of a surrogate pair the driver can't even send.
+        is_text = isinstance(error, asyncpg.CharacterNotInRepertoireError)
+        if not is_text and not isinstance(error.__cause__, UnicodeEncodeError):
+            raise
+        raise InvalidInputError(
+            "a text can't be stored: expected valid Unicode without NUL; take such characters out"
+        ) from error
     except _TRANSIENT as error:
         if _is_misuse(error):
             raise

@@ -7,6 +7,7 @@ import datetime as dt
 import json
 import math
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -302,3 +303,34 @@ async def test_a_job_for_no_time_is_refused_by_its_name(client: Client, pool: Po
     with pytest.raises(InvalidInputError, match=r"run_at .* can't be used: expected a datetime"):
         await client.enqueue("single", {}, run_at=run_at)
     assert await count_rows(pool, "job") == 0
+
+
+@pytest.mark.parametrize("wrong", [5, b"low", "low\0"])
+async def test_a_name_that_is_none_is_refused_by_its_name(client: Client, wrong: Any) -> None:
+    with pytest.raises(InvalidInputError, match=r"^pipeline .* can't be used"):
+        await client.enqueue(wrong, {})
+    for option in ("lane", "webhook_url"):
+        with pytest.raises(InvalidInputError, match=rf"^{option} .* can't be used"):
+            await client.enqueue("single", {}, **{option: wrong})
+
+
+@pytest.mark.parametrize("text", ["a\0b", "a\ud800"])
+async def test_a_text_that_can_not_be_stored_is_refused_and_nothing_is_done(
+    client: Client, pool: Pool, text: str
+) -> None:
+    job_id = await client.enqueue("single", {})
+    deeds: list[Callable[[], Awaitable[Any]]] = [
+        lambda: client.cancel(job_id, text),
+        lambda: client.pause(job_id, by=text),
+        lambda: client.pause_all("pipeline", "single", text),
+        lambda: client.pause_all("pipeline", "single", by=text),
+        lambda: client.fork(job_id, "only", by=text),
+        lambda: client.schedules.pause(text),
+        lambda: client.schedules.remove(text),
+    ]
+    for deed in deeds:
+        with pytest.raises(InvalidInputError, match="a text can't be stored"):
+            await deed()
+    assert (await client.get(job_id))["status"] == "pending"
+    assert await client.pauses() == []
+    assert await count_rows(pool, "job") == 1

@@ -43,6 +43,15 @@ class NewJobs:
     fair_key: str | None = None
 
     def __post_init__(self) -> None:
+        for what, text in (
+            ("pipeline", self.pipeline),
+            ("lane", self.lane),
+            ("webhook_url", self.webhook_url or ""),
+        ):
+            if not (isinstance(text, str) and is_storable(text)):
+                raise InvalidInputError(
+                    f"{what} {str(text)[:40]!r} can't be used: expected a text without NUL"
+                )
         if self.run_at is not None and not (
             # The wall clock's day is near enough.
             isinstance(self.run_at, datetime) and self.run_at.replace(tzinfo=UTC) < RUN_AT_END
