@@ -29,6 +29,8 @@ Overlap: TypeAlias = Literal["skip", "queue", "cancel", "allow"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# The library takes a sixth, of seconds.
+CRON_FIELDS = 5
 # Shorter ones are a loop, not a schedule. Seconds.
 INTERVAL_S_MIN = 0.1
 INTERVAL_S_MAX = 366 * 86_400.0
@@ -169,6 +171,12 @@ class Schedule:
         except OutputInvalidError as error:
             raise DefinitionError(f"schedule {self.name}: its input can't be stored: {error}") from error
         object.__setattr__(self, "timing", Timing(self.cron, self.interval_s, self.time_zone))
+        # Not of a timing: one that is stored with six goes on.
+        if self.cron is not None and len(self.cron.split()) != CRON_FIELDS:
+            raise DefinitionError(
+                f"schedule {self.name}: cron {self.cron!r} can't be used: expected five fields such as '30 6 * * mon-fri'; "
+                "interval_s starts jobs more often than each minute"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,6 +149,7 @@ def test_what_starts_beside_a_job_that_has_not_ended(
         ({"cron": "* * * * *", "interval_s": 5}, "either cron or interval_s"),
         ({"cron": "61 * * * *"}, "Bad minute"),
         ({"cron": "hourly"}, "five fields"),
+        ({"cron": "* * * * * */5"}, "five fields"),
         ({"cron": "0 0 31 2 *"}, "Bad day-of-month"),
         ({"cron": "0 6 * * *", "time_zone": "Mars/Base"}, "no time zone is called 'Mars/Base'"),
         ({"cron": "0 6 * * *", "time_zone": "../etc/passwd"}, "no time zone"),
