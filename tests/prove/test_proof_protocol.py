@@ -13,11 +13,12 @@ from rkyc.flow.protocol.sizes import CHAIN, CHORD, WAITER
 pytestmark = [pytest.mark.prove, pytest.mark.computes, pytest.mark.timeout(3600)]
 
 SIZES = {
-    "one chain, any number of faults": Size((CHAIN,), faults=None),
+    "one chain, eight faults": Size((CHAIN,), faults=8),
     "two chains, three faults": Size((CHAIN, CHAIN), faults=3),
     "two chords, two faults": Size((CHORD, CHORD), faults=2),
     "a chain and a chord, two faults": Size((CHAIN, CHORD), faults=2),
     "two chains that wait for signals, two faults": Size((WAITER, WAITER), faults=2, signals=1),
+    "one chord, three faults": Size((CHORD,), faults=3),
 }
 
 
