@@ -191,7 +191,7 @@ class Dispatcher:
         return capacity - self._executor.busy - len(self._held_back)
 
     def _room_of(self, lane: str) -> int:
-        """Return how many tasks to claim from a lane whose turn it is."""
+        """Return how many tasks to claim from a lane whose turn it is, and note whether it is passed over."""
         room = self._room(lane)
         if room > 0:
             self._passed_over.discard(lane)

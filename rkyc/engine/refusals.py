@@ -28,7 +28,7 @@ async def refuse_passed_deadline(conn: Connection, job_id: int, uuid: UUID) -> N
     Raises:
         ConflictError
     """
-    passed_at = await deadlines.find_passed_deadline(conn, job_id)
+    passed_at = (await deadlines.find_passed_deadlines(conn, [job_id])).get(job_id)
     if passed_at is not None:
         raise ConflictError(
             f"job {uuid} can't be started again, its deadline of {passed_at.isoformat(timespec='seconds')} has passed: "

@@ -21,23 +21,9 @@ from rkyc.flow.unique import Unique
 from rkyc.store.pool import Pool
 from rkyc.store.queue import commits, pauses
 from tests.support.engine import announce, query, read_job, serve, wait_all_ended, wait_for, wait_status
+from tests.support.meter import Meter
 
 pytestmark = pytest.mark.anyio
-
-
-class Crowd:
-    """Counts how many bodies run at once."""
-
-    def __init__(self) -> None:
-        self.now = self.most = 0
-
-    async def join(self, seconds: float) -> None:
-        self.now += 1
-        self.most = max(self.most, self.now)
-        try:
-            await asyncio.sleep(seconds)
-        finally:
-            self.now -= 1
 
 
 def after_locking(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Any]) -> None:
@@ -102,15 +88,15 @@ async def test_a_holder_that_has_just_begun_is_kept_whole(
 async def test_a_place_that_was_given_stays_when_the_connection_is_lost_right_after(
     dsn: str, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    crowd = Crowd()
+    meter = Meter()
 
     @step(limits=("a",))
     async def one(ctx: Any, input: Any) -> None:
-        await crowd.join(1)
+        await meter.run(1)
 
     @step(limits=("a", "b"))
     async def both(ctx: Any, input: Any) -> None:
-        await crowd.join(1)
+        await meter.run(1)
 
     lines = [Pipeline("one", 1, one), Pipeline("both", 1, both)]
     await announce(pool, *lines)
@@ -127,13 +113,13 @@ async def test_a_place_that_was_given_stays_when_the_connection_is_lost_right_af
     monkeypatch.setattr(slots_module, "_take_all", lose)
     async with serve(dsn, *lines, limits={"a": 1, "b": 1}):
         await wait_all_ended(pool, 2)
-    assert (len(lost), crowd.most) == (1, 1)
+    assert (len(lost), meter.most) == (1, 1)
 
 
 async def test_a_map_that_is_spread_while_it_is_paused_keeps_its_bound(
     dsn: str, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate, crowd = asyncio.Event(), Crowd()
+    gate, meter = asyncio.Event(), Meter()
 
     @step
     async def give(ctx: Any, input: Any) -> list[int]:
@@ -142,7 +128,7 @@ async def test_a_map_that_is_spread_while_it_is_paused_keeps_its_bound(
 
     @step
     async def item(ctx: Any, input: Any) -> None:
-        await crowd.join(0.6)
+        await meter.run(0.6)
 
     line = Pipeline("mapped", 1, chain(give, map_over(item, at_once=2)))
     client, find = Client(pool=pool), pauses.find_kept_place
@@ -166,7 +152,7 @@ async def test_a_map_that_is_spread_while_it_is_paused_keeps_its_bound(
         else:
             await client.resume(job_id)
         await wait_status(pool, job_id)
-    assert crowd.most <= 2
+    assert meter.most <= 2
 
 
 async def test_a_wait_for_a_rate_is_left_alone_by_those_who_look_for_lost_limits(

@@ -18,25 +18,10 @@ from rkyc.flow.step import step
 from rkyc.store.pool import Pool
 from tests.support.crashes import entries, make_input
 from tests.support.engine import announce, query, read_job, serve, wait_all_ended, wait_for, wait_status
+from tests.support.meter import Meter
 from tests.support.probes import gather, pause, tell
 
 pytestmark = pytest.mark.anyio
-
-
-class Meter:
-    """Counts how many run at once."""
-
-    def __init__(self) -> None:
-        self.now = 0
-        self.most = 0
-
-    async def run(self, seconds: float) -> None:
-        self.now += 1
-        self.most = max(self.most, self.now)
-        try:
-            await asyncio.sleep(seconds)
-        finally:
-            self.now -= 1
 
 
 METERS: dict[str, Meter] = {}

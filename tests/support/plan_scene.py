@@ -287,7 +287,7 @@ _EXAMPLES_OF: dict[str, dict[str, Any]] = {
     "find_chunks": {"numbers": 1},
     "bury_job": {"job_id": BASE + 501},
     "lock_of_job": {"job_id": BASE + 501},
-    "find_passed_deadline": {"job_id": BASE + 501},
+    "find_passed_deadlines": {"job_ids": [BASE + 501]},
     "find_of_job": {"uuid": UUID(f"{BASE + 501:012x}70008000{501:012x}")},
     "find_ends": {key: [BASE + n for n in range(501, 501 + ROWS)] for key in ("job_ids", "fences")},
     "hold_for_turn": {"since": _NOW},

@@ -146,11 +146,10 @@ async def requeue_dead_letters(conn: Connection, ids: Sequence[int], *, counts: 
     take the place of others.
     """
     done = Requeued([], [])
-    for row in await fetch(conn, _SQL["lock_dead_letters"], ids=ids):
-        may_start = (
-            await deadlines.find_passed_deadline(conn, row["job_id"]) is None
-            and await uniques.take_key_again(conn, row["job_id"]) is None
-        )
+    letters = await fetch(conn, _SQL["lock_dead_letters"], ids=ids)
+    passed = await deadlines.find_passed_deadlines(conn, [row["job_id"] for row in letters])
+    for row in letters:
+        may_start = row["job_id"] not in passed and await uniques.take_key_again(conn, row["job_id"]) is None
         lanes = await jobs.retry_job(conn, job_id=row["job_id"]) if may_start else []
         if lanes:
             done.ids.append(row["id"])

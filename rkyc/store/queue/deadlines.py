@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
-from rkyc.store.pool import Connection, Record, fetch, fetch_value
+from rkyc.store.pool import Connection, Record, fetch
 from rkyc.store.statements import load
 
 _SQL = load(__file__)
@@ -15,10 +16,10 @@ async def find_expired_jobs(conn: Connection, since: datetime | None) -> list[Re
     return await fetch(conn, _SQL["find_expired_jobs"], since=since)
 
 
-async def find_passed_deadline(conn: Connection, job_id: int) -> datetime | None:
-    """Return the deadline of an ended job that would fail by it at once if it were started again, or None."""
-    passed_at: datetime | None = await fetch_value(conn, _SQL["find_passed_deadline"], job_id=job_id)
-    return passed_at
+async def find_passed_deadlines(conn: Connection, job_ids: Sequence[int]) -> dict[int, datetime]:
+    """Return the deadlines of those ended jobs that would fail by it at once if they were started again."""
+    rows = await fetch(conn, _SQL["find_passed_deadlines"], job_ids=job_ids)
+    return {row["job_id"]: row["deadline_at"] for row in rows}
 
 
 async def expire_job(

@@ -15,11 +15,13 @@ WHERE j.deadline_at > coalesce(:since::timestamptz, '-infinity') AND j.deadline_
   AND t.is_waiting AND NOT t.is_running
 ORDER BY j.deadline_at LIMIT 100;
 
--- name: find_passed_deadline
--- Of an ended job, where it has passed and would end what begins anew; what is left of an undoing runs past it.
-SELECT CASE WHEN j.deadline_at <= clock_timestamp() AND coalesce(h.open_tasks::text, '') !~ '"undo:' THEN j.deadline_at END
-FROM rkyc.history h CROSS JOIN LATERAL (SELECT j.deadline_at FROM rkyc.job j WHERE j.id = h.job_id OFFSET 0) j
-WHERE h.job_id = :job_id;
+-- name: find_passed_deadlines
+-- Of ended jobs, where it has passed and would end what begins anew; what is left of an undoing runs past it.
+SELECT h.job_id, j.deadline_at
+FROM unnest(:job_ids::bigint[]) AS d(job_id)
+CROSS JOIN LATERAL (SELECT h.job_id, h.open_tasks FROM rkyc.history h WHERE h.job_id = d.job_id OFFSET 0) h
+CROSS JOIN LATERAL (SELECT j.deadline_at FROM rkyc.job j WHERE j.id = h.job_id OFFSET 0) j
+WHERE j.deadline_at <= clock_timestamp() AND coalesce(h.open_tasks::text, '') !~ '"undo:';
 
 -- name: expire_job
 -- pending -> failed; its tasks were swept before in this transaction, its dead letter is written after
