@@ -85,19 +85,21 @@ class Committer:
             StepTimeoutError: `save` took too long; nothing was written.
             Exception: whatever `save` raised; nothing was written.
         """
-        if isinstance(outcome, (Release, Wait)):
-            if isinstance(outcome, Wait) and outcome.kind in wakes.LOOKED_AT:
+        if isinstance(outcome, (Advance, Finish, Arrive)):
+            # What nearly every step ends with.
+            is_end = isinstance(outcome, Finish)
+            if outcome.done.save is not None or (
+                is_end and (is_branched or endings.asks_ending(outcome.claim))
+            ):
                 return self._commit_alone(outcome, is_branched)
+            if is_branched and isinstance(outcome, Advance):
+                return self.flusher.submit(BranchAdvance(*outcome))
             return self.flusher.submit(outcome)
-        saves = isinstance(outcome, (Advance, Finish, Arrive)) and outcome.done.save is not None
-        asks = isinstance(outcome, Finish) and endings.asks_ending(outcome.claim)
-        if saves or asks or isinstance(outcome, (Fork, Spread, Fail, Undo, EndUndone, Continue)):
-            return self._commit_alone(outcome, is_branched)
-        if is_branched and isinstance(outcome, Advance):
-            return self.flusher.submit(BranchAdvance(*outcome))
-        if is_branched and isinstance(outcome, (Finish, Retry)):
-            return self._commit_alone(outcome, is_branched)
-        return self.flusher.submit(outcome)
+        if isinstance(outcome, Release) or (isinstance(outcome, Retry) and not is_branched):
+            return self.flusher.submit(outcome)
+        if isinstance(outcome, Wait) and outcome.kind not in wakes.LOOKED_AT:
+            return self.flusher.submit(outcome)
+        return self._commit_alone(outcome, is_branched)
 
     async def _commit_alone(self, outcome: _Alone, is_branched: bool) -> bool:
         """Write in a transaction of its own, until its fate is known."""

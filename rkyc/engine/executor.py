@@ -37,7 +37,18 @@ from rkyc.errors import LeaseLostError, RkycError, WorkerBaseException
 from rkyc.flow.decide import decide_failure, decide_skip, decide_success, error_code_of, make_fail, message_of
 from rkyc.flow.graph import Place
 from rkyc.flow.job import Claim
-from rkyc.flow.outcome import Advance, Continue, EndUndone, Fail, Outcome, Release, Undo, Wait, lanes_begun
+from rkyc.flow.outcome import (
+    Advance,
+    Continue,
+    EndUndone,
+    Fail,
+    Finish,
+    Outcome,
+    Release,
+    Undo,
+    Wait,
+    lanes_begun,
+)
 from rkyc.flow.pipeline import Pipeline, Registry
 from rkyc.flow.undo import decide_undo
 from rkyc.store.pool import Pool
@@ -377,7 +388,7 @@ class Executor:
             self._metrics.lease_lost()
             return None
         scheduled = tell_outcome(self._notices, self._metrics, claim, place, outcome)
-        if type(outcome) is Advance:
+        if type(outcome) is Advance or type(outcome) is Finish:
             return outcome
         if scheduled:
             self._on_scheduled(outcome)

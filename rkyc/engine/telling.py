@@ -19,6 +19,9 @@ def tell_outcome(notices: Notices, metrics: Metrics, claim: Claim, place: Place,
     if type(outcome) is Advance:
         notices.outcome(claim, place, outcome)
         return False
+    if type(outcome) is Finish:
+        _tell_completion(notices, metrics, claim, place)
+        return False
     match outcome:
         case Fail():
             _tell_end(notices, metrics, claim, "failed", outcome.step)
@@ -43,11 +46,9 @@ def tell_outcome(notices: Notices, metrics: Metrics, claim: Claim, place: Place,
                     step=outcome.step,
                     undone=len(outcome.undone),
                 )
-        case Finish() | Continue():
-            _tell_end(notices, metrics, claim, "completed", place.name)
-            _log.debug(events.JOB_COMPLETED, job_id=claim.uuid, pipeline=claim.pipeline)
-            if isinstance(outcome, Continue):
-                notices.wake_lane("*")
+        case Continue():
+            _tell_completion(notices, metrics, claim, place)
+            notices.wake_lane("*")
         case _:
             notices.outcome(claim, place, outcome)
             if isinstance(outcome, Retry):
@@ -55,6 +56,11 @@ def tell_outcome(notices: Notices, metrics: Metrics, claim: Claim, place: Place,
                 return True
             return isinstance(outcome, Wait) and outcome.due_at is not None
     return False
+
+
+def _tell_completion(notices: Notices, metrics: Metrics, claim: Claim, place: Place) -> None:
+    _tell_end(notices, metrics, claim, "completed", place.name)
+    _log.debug(events.JOB_COMPLETED, job_id=claim.uuid, pipeline=claim.pipeline)
 
 
 def _tell_failure(claim: Claim, end: Fail | EndUndone) -> None:

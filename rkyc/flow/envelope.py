@@ -56,7 +56,8 @@ class Envelope:
 
 def may_hold(text: str) -> bool:
     """Return whether JSON text may hold an envelope: a quick look that finds all, and rarely too much."""
-    return _MARK in text
+    # One character is found ten times as fast as six.
+    return "$" in text and _MARK in text
 
 
 def read_envelope(value: Any) -> Envelope | None:

@@ -49,7 +49,8 @@ def decode(text: str | bytes | None) -> Any:
         return None
     try:
         shape = (text.encode() if isinstance(text, str) else text).translate(_SHAPE, b"+")
-        if _LONG_INTEGER in shape or _LARGE_EXPONENT in shape:
+        # For short bytes `in` takes twice as long as `find`.
+        if shape.find(_LONG_INTEGER) >= 0 or shape.find(_LARGE_EXPONENT) >= 0:
             return json.loads(text, parse_float=_exact_float)
         return orjson.loads(text)
     except (ValueError, RecursionError) as error:

@@ -111,7 +111,7 @@ class Step:
         if self.output.model is None:
             return output
         try:
-            return self.output.model.validate_python(output)
+            return self.output.model.validator.validate_python(output)
         except pydantic.ValidationError as error:
             raise OutputInvalidError(f"step {self.name} returned a wrong shape: {describe(error)}") from error
 
@@ -128,7 +128,7 @@ class Step:
             value = outputs[want.name]
             if want.model is not None and not (want.model is _DICT and type(value) is dict):
                 try:
-                    value = want.model.validate_python(value)
+                    value = want.model.validator.validate_python(value)
                 except pydantic.ValidationError as error:
                     raise ValidationError(
                         f"step {self.name}: {want.name} has a wrong shape: {describe(error)}"

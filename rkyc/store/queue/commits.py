@@ -56,22 +56,22 @@ def _done_columns(rows: Sequence[Advance | Finish | Arrive]) -> dict[str, list[A
     done = [row.done for row in rows]
     return {
         "job_ids": [c.job_id for c in claims],
-        "branches": _sparse([c.branch for c in claims]),
+        "branches": _sparse([c.branch for c in claims], 0),
         "fences": [c.fence for c in claims],
         "seqs": [c.events + 1 for c in claims],
         "steps": [d.step for d in done],
-        "attempts": [d.attempt for d in done],
+        "attempts": _sparse([d.attempt for d in done], 1),
         "outputs": [d.output for d in done],
-        "degraded": _sparse([d.degraded for d in done]),
-        "warnings": _sparse([d.warnings for d in done]),
-        "metadata": _sparse([d.metadata for d in done]),
+        "degraded": _sparse([d.degraded for d in done], False),
+        "warnings": _sparse([d.warnings for d in done], None),
+        "metadata": _sparse([d.metadata for d in done], None),
         "started_ats": [d.started_at for d in done],
     }
 
 
-def _sparse(values: list[Any]) -> list[Any]:
-    """Leave out a column that says nothing: `unnest` fills a shorter array up with NULL, at no cost of encoding."""
-    return values if any(values) else []
+def _sparse(values: list[Any], usual: Any) -> list[Any]:
+    """Leave out a column that says the usual: `unnest` fills a shorter array up with NULL, at no cost of encoding."""
+    return [] if values.count(usual) == len(values) else values
 
 
 async def retry_tasks(conn: Connection, rows: Sequence[Retry], *, worker_id: int, now: datetime) -> set[Key]:

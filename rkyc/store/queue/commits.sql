@@ -1,5 +1,5 @@
 -- name: advance_tasks
--- running -> running: checkpoint N, which is the start of N + 1. An array may be left empty: no branch, no notes.
+-- running -> running: checkpoint N, which is the start of N + 1. An array may be left empty: no branch, the first attempt, no notes.
 WITH done AS (
   SELECT * FROM unnest(:job_ids::bigint[], :branches::int[], :fences::bigint[], :seqs::int[], :steps::text[], :next_steps::text[],
                        :attempts::int[], :outputs::text[], :degraded::bool[], :warnings::text[], :metadata::text[],
@@ -8,7 +8,7 @@ WITH done AS (
 )
 INSERT INTO rkyc.checkpoint (job_id, seq, branch, step, next_step, attempt, fence, worker_id, output, degraded, warnings, metadata,
                              started_at, finished_at)
-SELECT d.job_id, d.seq, coalesce(d.branch, 0), d.step, d.next_step, d.attempt, d.fence, :worker_id, d.output::jsonb,
+SELECT d.job_id, d.seq, coalesce(d.branch, 0), d.step, d.next_step, coalesce(d.attempt, 1), d.fence, :worker_id, d.output::jsonb,
   coalesce(d.degraded, false), d.warnings::jsonb, d.metadata::jsonb, to_timestamp(d.started_at), :now
 FROM done d
 -- FOR SHARE: a reclaim that commits meanwhile must wait or be seen; a plain join would miss it.
@@ -40,7 +40,7 @@ WITH held AS MATERIALIZED (
 )
 INSERT INTO rkyc.history (job_id, state, seq, branch, step, attempt, fence, worker_id, result, degraded, warnings, metadata,
                           started_at, step_started_at, finished_at)
-SELECT job_id, 'completed', seq, coalesce(branch, 0), step, attempt, fence, :worker_id, output::jsonb, coalesce(degraded, false),
+SELECT job_id, 'completed', seq, coalesce(branch, 0), step, coalesce(attempt, 1), fence, :worker_id, output::jsonb, coalesce(degraded, false),
   warnings::jsonb, metadata::jsonb, job_started_at, to_timestamp(step_started_at), :now
 FROM held;
 
@@ -195,8 +195,8 @@ WITH held AS MATERIALIZED (
 )
 INSERT INTO rkyc.checkpoint (job_id, seq, branch, step, next_step, attempt, fence, worker_id, output, degraded, warnings, metadata,
                              started_at, finished_at)
-SELECT h.job_id, n.events - c.rows + h.nth, coalesce(h.branch, 0), h.step, h.next_step, h.attempt, h.fence, :worker_id, h.output::jsonb,
-  coalesce(h.degraded, false), h.warnings::jsonb, h.metadata::jsonb, to_timestamp(h.started_at), :now
+SELECT h.job_id, n.events - c.rows + h.nth, coalesce(h.branch, 0), h.step, h.next_step, coalesce(h.attempt, 1), h.fence, :worker_id,
+  h.output::jsonb, coalesce(h.degraded, false), h.warnings::jsonb, h.metadata::jsonb, to_timestamp(h.started_at), :now
 FROM held h JOIN counted c ON c.job_id = h.job_id JOIN numbered n ON n.job_id = h.job_id
 RETURNING job_id, branch, seq;
 
@@ -234,8 +234,8 @@ WITH held AS MATERIALIZED (
   -- Where the join starts is said by the checkpoint of the last one to arrive.
   INSERT INTO rkyc.checkpoint (job_id, seq, branch, step, next_step, attempt, fence, worker_id, output, degraded, warnings, metadata,
                                started_at, finished_at)
-  SELECT h.job_id, n.events - c.rows + h.nth, h.branch, h.step, CASE WHEN j.remaining = 0 AND h.nth = j.last THEN j.step END, h.attempt,
-    h.fence, :worker_id, h.output::jsonb, coalesce(h.degraded, false), h.warnings::jsonb, h.metadata::jsonb,
+  SELECT h.job_id, n.events - c.rows + h.nth, h.branch, h.step, CASE WHEN j.remaining = 0 AND h.nth = j.last THEN j.step END,
+    coalesce(h.attempt, 1), h.fence, :worker_id, h.output::jsonb, coalesce(h.degraded, false), h.warnings::jsonb, h.metadata::jsonb,
     to_timestamp(h.step_started_at), :now
   FROM held h JOIN counted c ON c.job_id = h.job_id JOIN numbered n ON n.job_id = h.job_id
   LEFT JOIN joined j ON j.job_id = h.job_id AND j.step = h.join_step
