@@ -95,7 +95,9 @@ class KeptConnection:
         while self._conn is mine:
             rest = self._used_at + KEPT_S - time.monotonic()
             if rest <= 0 and not self._lock.locked():
-                await self._give_back()
+                # Under the lock: whoever comes meanwhile is lent this one again, and the pool opens no other.
+                async with self._lock:
+                    await self._give_back()
                 return
             await asyncio.sleep(max(rest, KEPT_S / 2))
 
