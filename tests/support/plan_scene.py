@@ -238,6 +238,7 @@ _EXAMPLES_OF: dict[str, dict[str, Any]] = {
     "add_pause": {"kind": "pipeline"},
     "end_pause": {"kind": "lane", "name": "high"},
     "list_names": {"kind": "lane"},
+    "enqueue_job": {"uuid": UUID(int=79)},
     "resume_job": {"job_id": BASE + 387, "uuid": UUID(f"{BASE + 387:012x}70008000{387:012x}")},
     "lock_end": {"job_id": BASE + 503},
     "continue_job": {"job_id": BASE + 1, "uuid": UUID(int=78), "input": "{}"},

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 from rkyc.errors import InvalidInputError
@@ -82,25 +83,26 @@ async def enqueue_jobs(
 
     (None, 0): the pipeline or the lane is unknown.
     """
-    # Jobs without a key pay nothing for those with one.
-    fair = {} if new.fair_key is None else {"fair_key": new.fair_key}
-    row = await fetch_row(
-        conn,
-        _SQL["enqueue_fair_jobs" if fair else "enqueue_jobs"],
-        **fair,
-        pipeline=new.pipeline,
-        lane=new.lane,
-        uuids=uuids,
-        inputs=inputs,
-        metadata=new.metadata,
-        idempotency_key=new.idempotency_key,
-        deadline_s=new.deadline_s,
-        webhook_url=new.webhook_url,
-        budget_usd=new.budget_usd,
-        run_at=new.run_at,
-        traits=new.traits,
-        tells=tells,
-    )
+    values: dict[str, Any] = {
+        "pipeline": new.pipeline,
+        "lane": new.lane,
+        "metadata": new.metadata,
+        "idempotency_key": new.idempotency_key,
+        "deadline_s": new.deadline_s,
+        "webhook_url": new.webhook_url,
+        "budget_usd": new.budget_usd,
+        "traits": new.traits,
+        "tells": tells,
+    }
+    # Neither one job nor those without a key pay for the others.
+    if new.fair_key is not None:
+        name, more = "enqueue_fair_jobs", {"fair_key": new.fair_key, "run_at": new.run_at}
+    elif len(uuids) != 1 or new.run_at is not None:
+        name, more = "enqueue_jobs", {"run_at": new.run_at}
+    else:
+        row = await fetch_row(conn, _SQL["enqueue_job"], **values, uuid=uuids[0], input=inputs[0])
+        return (None, 0) if row is None else (row["lane"], row["enqueued"])
+    row = await fetch_row(conn, _SQL[name], **values, **more, uuids=uuids, inputs=inputs)
     assert row is not None
     return row["lane"], row["enqueued"]
 

@@ -26,6 +26,26 @@ WITH pinned AS MATERIALIZED (
 SELECT (SELECT lane FROM pinned) AS lane, (SELECT count(*)::int FROM new_job) AS enqueued,
   (SELECT pg_notify('rkyc_wake', CASE WHEN :run_at > clock_timestamp() THEN 'due' ELSE lane END) FROM pinned WHERE :tells) AS told;
 
+-- name: enqueue_job
+-- The same for one that may begin at once: without arrays and alternatives it is a seventh faster, commit included.
+WITH pinned AS MATERIALIZED (
+  SELECT v.version, v.first_step, coalesce(v.first_lane, :lane) AS lane
+  FROM rkyc.pipeline_version v
+  WHERE v.name = :pipeline AND EXISTS (SELECT FROM rkyc.lane l WHERE l.name = :lane)
+  ORDER BY v.version DESC LIMIT 1
+), new_job AS (
+  INSERT INTO rkyc.job (uuid, pipeline, version, lane, input, metadata, idempotency_key, deadline_at, webhook_url, budget_usd, traits, created_at)
+  SELECT :uuid::uuid, :pipeline, p.version, :lane, :input::text::jsonb, coalesce(:metadata::jsonb, '{}'), :idempotency_key,
+    clock_timestamp() + make_interval(secs => :deadline_s::float8), :webhook_url, :budget_usd::float8, :traits::jsonb, clock_timestamp()
+  FROM pinned p
+  RETURNING id
+), now_ready AS (
+  INSERT INTO rkyc.ready (lane, job_id, step)
+  SELECT p.lane, j.id, p.first_step FROM new_job j CROSS JOIN pinned p
+  RETURNING lane
+)
+SELECT lane, 1 AS enqueued, CASE WHEN :tells THEN pg_notify('rkyc_wake', lane) END AS told FROM now_ready;
+
 -- name: enqueue_fair_jobs
 -- The same for jobs with a fairness key: their tasks wait for its turn.
 WITH pinned AS MATERIALIZED (
