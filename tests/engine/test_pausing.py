@@ -13,6 +13,7 @@ import pytest
 
 from rkyc.engine.client import Client
 from rkyc.engine.pausing import keep_resumed
+from rkyc.engine.worker import Worker
 from rkyc.errors import InvalidInputError, NotFoundError
 from rkyc.store.pool import Pool
 from tests.support.crashes import checkpoints_by_step, entries, make_input, wait_entries
@@ -28,6 +29,15 @@ async def waits_as(pool: Pool, job_id: UUID, reason: str) -> Any:
         return row if row["wait_reason"] == reason else None
 
     return await wait_for(look, what=f"job {job_id} waits as {reason}")
+
+
+async def hears(worker: Worker, key: str) -> None:
+    """Wait until the worker knows of a pause: until then it may begin what is held back."""
+
+    async def knows() -> bool:
+        return key in worker._executor.pauses.keys
+
+    await wait_for(knows, what=f"the worker knows that {key} is paused")
 
 
 async def held(pool: Pool) -> Any:
@@ -171,8 +181,9 @@ async def test_a_paused_pipeline_waits_behind_its_checkpoint_and_others_go_on(
 
 async def test_a_paused_tenant_holds_back_its_own_jobs_alone(dsn: str, pool: Pool, tmp_path: Path) -> None:
     client = Client(pool=pool)
-    async with serve(dsn, registry=registry):
+    async with serve(dsn, registry=registry) as worker:
         await client.pause_all("tenant", "acme")
+        await hears(worker, "tenant:acme")
         run_at = datetime.now(UTC) + timedelta(seconds=0.5)
         ids = [await client.enqueue("single", make_input(tmp_path, n), run_at=run_at) for n in range(2)]
         await query(pool, """UPDATE rkyc.job SET traits = '{"tenant": "acme"}' WHERE uuid = $1""", ids[0])
@@ -188,8 +199,9 @@ async def test_what_was_held_back_after_the_resume_is_found_all_the_same(
 ) -> None:
     """A worker may hear of the resume late, and park a task when nobody looks for one any more."""
     client = Client(pool=pool)
-    async with serve(dsn, registry=registry):
+    async with serve(dsn, registry=registry) as worker:
         await client.pause_all("pipeline", "single")
+        await hears(worker, "pipeline:single")
         job_id = await client.enqueue("single", make_input(tmp_path, 1))
         await waits_as(pool, job_id, "paused")
 
