@@ -224,9 +224,9 @@ async def test_a_claim_touches_the_same_pages_whatever_was_finished_before(
 ) -> None:
     async def count(place: str) -> Counter[str]:
         async with connect(place, DEDICATED) as conn:
-            # The first of a session looks for the page to write to.
-            await explain(conn, STATEMENTS["claim_tasks"])
-            return (await explain(conn, STATEMENTS["claim_tasks"])).pages_by_table()
+            seen = [(await explain(conn, STATEMENTS["claim_tasks"])).pages_by_table() for _ in range(4)]
+            # The first of a session looks for the page to write to, and any may have to go on to the next one.
+            return Counter({table: min(pages[table] for pages in seen) for table in seen[0]})
 
     async with connect(dsn, {}) as conn:
         await set_scene(conn)
