@@ -314,9 +314,16 @@ async def record(
     return measures, result
 
 
+def parse_rounds(text: str) -> int:
+    """Return a number of rounds, at least one."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of rounds: expected 1 or more")
+    return int(text)
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what every case and `bench.run` understand."""
-    parser.add_argument("--runs", type=int, help="rounds to measure (BENCH_RUNS, else 5)")
+    parser.add_argument("--runs", type=parse_rounds, help="rounds to measure (BENCH_RUNS, else 5)")
     parser.add_argument("--long", action="store_true", help="the long form: more sizes, longer times")
     parser.add_argument("--save", action="store_true", help="append the result to bench/results")
     parser.add_argument("--json", action="store_true", help="print JSON on stdout, the lines on stderr")

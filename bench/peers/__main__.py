@@ -14,7 +14,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench.harness import open_bench
+from bench.harness import open_bench, parse_rounds
 from bench.measure import measure_in_turn
 from bench.peers import absurd, arq, celery, dbos, graphile, pgboss, pgqueuer, procrastinate, saq
 from bench.peers.cases import CASES
@@ -109,7 +109,7 @@ def _parse() -> argparse.Namespace:
         "--case", action="append", choices=list(CASES), help="may be repeated; the quick ones by default"
     )
     parser.add_argument("--long", action="store_true", help="the long cases too, one pair each")
-    parser.add_argument("--runs", type=int, help="pairs of the quick cases (BENCH_RUNS, else 5)")
+    parser.add_argument("--runs", type=parse_rounds, help="pairs of the quick cases (BENCH_RUNS, else 5)")
     parser.add_argument(
         "--cache", type=Path, default=ROOT / ".bench-peers", help="where the rivals are installed"
     )
